@@ -1,0 +1,32 @@
+#include <cmath>
+
+#include "kernels/product/product.h"
+
+namespace pamir::kernels {
+
+float WeightAt(const Matrix& w, int64_t o, int64_t k) {
+  const int64_t out_padded = (w.out + kPanelOutputs - 1) / kPanelOutputs * kPanelOutputs;
+  const int64_t index = w.layout == WeightLayout::kPanels
+                            ? (o / kPanelOutputs * w.in + k) * kPanelOutputs + o % kPanelOutputs
+                            : k * out_padded + o;
+  return LoadAsFloat(w.dtype, w.data, index);
+}
+
+void ProductReference(const ProductArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    for (int64_t o = 0; o < args.w.out; ++o) {
+      float sum = 0;
+      for (int64_t k = 0; k < args.w.in; ++k) {
+        sum = std::fma(args.x[r * args.x_stride + k], WeightAt(args.w, o, k), sum);
+      }
+      if (args.bias != nullptr) sum += args.bias[o];
+      if (args.activation == Activation::kRelu) sum = sum > 0 ? sum : 0;
+      if (args.activation == Activation::kGelu) {
+        sum = 0.5f * sum * (1 + std::erf(sum * 0.70710678f));
+      }
+      args.y[r * args.y_stride + o] = sum;
+    }
+  }
+}
+
+}  // namespace pamir::kernels

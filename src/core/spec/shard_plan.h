@@ -1,0 +1,81 @@
+// Which rank holds which part of the model, and the sizes of what each allocates.
+#ifndef PAMIR_CORE_SPEC_SHARD_PLAN_H_
+#define PAMIR_CORE_SPEC_SHARD_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/dtype.h"
+#include "base/units.h"
+#include "core/spec/model_spec.h"
+
+namespace pamir::spec {
+
+// The slice of one rank within its stage. Sizes may differ between ranks.
+struct TensorShard {
+  Range heads;  // of attention
+  Range ffn;    // columns of fc1, neurons of fc2
+  Range vocab;  // rows of the embedding table and of the LM head
+  friend bool operator==(const TensorShard&, const TensorShard&) = default;
+};
+
+struct StagePlan {
+  Range layers;
+  std::vector<TensorShard> shards;  // one a tensor-parallel rank
+  friend bool operator==(const StagePlan&, const StagePlan&) = default;
+};
+
+// Sizes that bound a rank's buffers: nothing larger is ever planned.
+struct EngineLimits {
+  int32_t block_size = 16;           // tokens of a KV block
+  int32_t num_blocks = 0;            // of the KV pool, the same on every rank
+  int32_t max_num_seqs = 64;         // slots
+  int32_t max_num_batched_tokens = 2048;  // tokens of a step, over all rows
+  int32_t max_model_len = 2048;  // positions of a sequence
+  int32_t text_vocab = 0;        // ids from here on are padding rows: never sampled, no probability
+  friend bool operator==(const EngineLimits&, const EngineLimits&) = default;
+};
+
+struct ShardPlan {
+  std::vector<StagePlan> stages;
+  DType weight_dtype = DType::kFloat16;  // in memory
+  DType kv_dtype = DType::kFloat32;
+  EngineLimits limits;
+
+  int ranks() const;
+  int pipeline() const { return static_cast<int>(stages.size()); }
+  friend bool operator==(const ShardPlan&, const ShardPlan&) = default;
+};
+
+// Rank numbers run through stage 0's shards, then stage 1's, ...
+struct RankPlace {
+  int stage = 0;
+  int tensor_index = 0;
+};
+RankPlace PlaceOfRank(const ShardPlan& plan, int rank);
+int RankAt(const ShardPlan& plan, int stage, int tensor_index);
+
+// tp ranks in each of pp stages, as even as can be. INVALID_ARGUMENT: tp does not divide the heads
+// (the message lists the values that do), pp above the layers.
+absl::StatusOr<ShardPlan> EvenShardPlan(const ModelSpec& model, int tp, int pp);
+
+// Every layer, head, neuron and vocabulary row is held exactly once, limits are positive and agree.
+absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan);
+
+// Bytes that a rank holds: exact for its own allocations.
+struct RankBytes {
+  int64_t weights = 0;
+  int64_t kv = 0;
+  int64_t buffers = 0;
+  int64_t total() const { return weights + kv + buffers; }
+};
+RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank);
+
+// KV bytes of one block on this rank: layers x 2 x block_size x heads x head_dim x element.
+int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank);
+
+}  // namespace pamir::spec
+
+#endif  // PAMIR_CORE_SPEC_SHARD_PLAN_H_
