@@ -14,10 +14,10 @@ namespace pamir {
 
 // PAMIR_CHECK(free >= 0, absl::StrCat("free blocks: ", free)); the reason is evaluated only on
 // failure.
-#define PAMIR_CHECK(condition, why)                                            \
-  do {                                                                         \
-    if (__builtin_expect(!(condition), 0))                                     \
-      ::pamir::CheckFailed(__FILE__, __LINE__, #condition, (why));             \
+#define PAMIR_CHECK(condition, why)                                \
+  do {                                                             \
+    if (__builtin_expect(!(condition), 0))                         \
+      ::pamir::CheckFailed(__FILE__, __LINE__, #condition, (why)); \
   } while (false)
 
 #endif  // PAMIR_BASE_CHECK_H_

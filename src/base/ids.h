@@ -23,11 +23,12 @@ struct StrongId {
   }
 };
 
-using SlotId = StrongId<struct SlotTag, int32_t>;    // one running choice, 0 .. max_num_seqs - 1
-using BlockId = StrongId<struct BlockTag, int32_t>;  // one block of the paged KV pool, on every rank
-using SeqId = StrongId<struct SeqTag, uint64_t>;     // one request, unique in a coordinator's life
-using Epoch = StrongId<struct EpochTag, uint64_t>;   // one membership of ranks; grows by one
-using StepId = StrongId<struct StepTag, uint64_t>;   // one step within an epoch; grows by one
+using SlotId = StrongId<struct SlotTag, int32_t>;  // one running choice, 0 .. max_num_seqs - 1
+using BlockId =
+    StrongId<struct BlockTag, int32_t>;             // one block of the paged KV pool, on every rank
+using SeqId = StrongId<struct SeqTag, uint64_t>;    // one request, unique in a coordinator's life
+using Epoch = StrongId<struct EpochTag, uint64_t>;  // one membership of ranks; grows by one
+using StepId = StrongId<struct StepTag, uint64_t>;  // one step within an epoch; grows by one
 
 using TokenId = int32_t;
 
@@ -35,7 +36,9 @@ using TokenId = int32_t;
 
 template <typename Tag, typename Rep>
 struct std::hash<pamir::StrongId<Tag, Rep>> {
-  size_t operator()(pamir::StrongId<Tag, Rep> id) const noexcept { return std::hash<Rep>()(id.value); }
+  size_t operator()(pamir::StrongId<Tag, Rep> id) const noexcept {
+    return std::hash<Rep>()(id.value);
+  }
 };
 
 #endif  // PAMIR_BASE_IDS_H_

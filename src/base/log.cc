@@ -72,9 +72,8 @@ void InitLogging(LogFormat format, const std::string& component) {
     g_component = component;
   }
   if (format == LogFormat::kJson) {
-    Logger()->set_pattern(
-        "{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",\"component\":\"%v",
-        spdlog::pattern_time_type::utc);
+    Logger()->set_pattern("{\"time\":\"%Y-%m-%dT%H:%M:%S.%eZ\",\"level\":\"%l\",\"component\":\"%v",
+                          spdlog::pattern_time_type::utc);
   }
 }
 

@@ -26,9 +26,9 @@ constexpr PhiloxCounter Philox4x32(PhiloxCounter c, PhiloxKey k) {
 
 // A uniform number in [0, 1) with 24 random bits, from the word that (seed, stream, index) names.
 constexpr float PhiloxUniform(uint64_t seed, uint32_t stream, uint64_t index) {
-  const PhiloxCounter c = Philox4x32(
-      {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream, 0},
-      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+  const PhiloxCounter c =
+      Philox4x32({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32), stream, 0},
+                 {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
   return static_cast<float>(c[0] >> 8) * 0x1p-24f;
 }
 

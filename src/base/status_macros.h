@@ -5,8 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define PAMIR_RETURN_IF_ERROR(expr)                       \
-  do {                                                    \
+#define PAMIR_RETURN_IF_ERROR(expr)                                                       \
+  do {                                                                                    \
     if (::absl::Status pamir_status_ = (expr); !pamir_status_.ok()) return pamir_status_; \
   } while (false)
 

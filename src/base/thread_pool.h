@@ -2,7 +2,8 @@
 //
 // On a virtual machine a parked thread wakes after 50 to 100 microseconds, which is longer than a
 // small product takes. So a helper spins for up to `spin` after its last loop, then parks: idle
-// costs nothing. One thread calls ParallelFor at a time (the engine's thread); it takes part itself.
+// costs nothing. One thread calls ParallelFor at a time (the engine's thread); it takes part
+// itself.
 #ifndef PAMIR_BASE_THREAD_POOL_H_
 #define PAMIR_BASE_THREAD_POOL_H_
 

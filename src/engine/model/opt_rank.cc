@@ -1,0 +1,254 @@
+#include "engine/model/opt_rank.h"
+
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "base/thread_pool.h"
+#include "engine/model/head.h"
+#include "engine/model/layers.h"
+#include "engine/model/slots.h"
+#include "engine/model/step_buffers.h"
+
+namespace pamir::model {
+namespace {
+
+// Sampled ids are taken over when a row needs them; at most so many steps' worth may lie unread.
+constexpr size_t kUnreadSampleStepsMax = 8;
+
+// The slots that a step sampled for, in order: who the ids from the last stage belong to.
+struct AwaitedSample {
+  SlotId slot;
+  uint64_t generation = 0;
+};
+using AwaitedStep = std::vector<AwaitedSample>;
+
+class OptRank final : public flow::Rank {
+ public:
+  OptRank(const OptRankOptions& options, weights::RankWeights weights, comm::Groups groups,
+          StepBuffers buffers, KvPool kv)
+      : options_(options),
+        place_(spec::PlaceOfRank(options.plan, options.rank)),
+        stage_(options.plan.stages[place_.stage]),
+        shard_(stage_.shards[place_.tensor_index]),
+        pool_(options.threads),
+        weights_(std::move(weights)),
+        groups_(std::move(groups)),
+        buffers_(std::move(buffers)),
+        kv_(std::move(kv)),
+        slots_(options.plan.limits, options.model.vocab) {
+    context_.kernel = {.backend = Backend::kCpu, .pool = &pool_};
+    context_.model = &options_.model;
+    context_.weights = &weights_;
+    context_.buffers = &buffers_;
+    context_.kv = &kv_;
+    context_.stage = stage_.shards.size() > 1 ? groups_.stage.get() : nullptr;
+    context_.first_layer = stage_.layers.begin;
+    context_.ffn_observer = &options_.ffn_observer;
+  }
+
+  absl::StatusOr<flow::StepResult> Step(const flow::StepPlan& plan) override;
+
+ private:
+  bool first_stage() const { return place_.stage == 0; }
+  bool last_stage() const { return place_.stage + 1 == options_.plan.pipeline(); }
+  int SamplingRank() const { return spec::RankAt(options_.plan, options_.plan.pipeline() - 1, 0); }
+
+  absl::Status Run(const flow::StepPlan& plan, flow::StepResult* result);
+  absl::Status TakeSampledIds();
+  absl::Status AppendSampled(const AwaitedStep& step, const int32_t* tokens);
+  absl::StatusOr<kernels::RowsView> BuildInputs(const flow::StepPlan& plan);
+  absl::Status FillIds(const flow::Row& row, int32_t* ids);
+  absl::Status ReceiveHidden(int64_t tokens);
+  absl::Status SendHidden(int64_t tokens);
+  AwaitedStep SampledSlots(const flow::StepPlan& plan) const;
+  absl::Status ShareSampledIds(const flow::StepPlan& plan, const flow::StepResult& result);
+
+  const OptRankOptions options_;
+  const spec::RankPlace place_;
+  const spec::StagePlan& stage_;
+  const spec::TensorShard& shard_;
+  ThreadPool pool_;
+  weights::RankWeights weights_;
+  comm::Groups groups_;
+  StepBuffers buffers_;
+  KvPool kv_;
+  SlotTable slots_;
+  LayerContext context_;
+  std::deque<AwaitedStep> awaited_;  // first stage: steps whose sampled ids were not read yet
+  absl::Status dead_;
+};
+
+absl::StatusOr<flow::StepResult> OptRank::Step(const flow::StepPlan& plan) {
+  if (!dead_.ok()) return dead_;
+  const auto began = std::chrono::steady_clock::now();
+  flow::StepResult result{.epoch = plan.epoch, .step = plan.step};
+  dead_ = Run(plan, &result);
+  if (!dead_.ok()) return dead_;
+  result.engine_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                         std::chrono::steady_clock::now() - began)
+                         .count();
+  return result;
+}
+
+absl::Status OptRank::Run(const flow::StepPlan& plan, flow::StepResult* result) {
+  PAMIR_RETURN_IF_ERROR(slots_.Apply(plan));
+  for (const flow::BlockCopy& copy : plan.block_copies) {
+    for (const kernels::KvLayer& layer : kv_.layers) {
+      kernels::CopyKvBlock(layer, copy.from.value, copy.to.value);
+    }
+  }
+  if (plan.rows.empty()) return absl::OkStatus();
+  PAMIR_ASSIGN_OR_RETURN(const kernels::RowsView rows, BuildInputs(plan));
+  if (first_stage()) {
+    PAMIR_RETURN_IF_ERROR(Embed(context_, rows, shard_.vocab.begin));
+  } else {
+    PAMIR_RETURN_IF_ERROR(ReceiveHidden(rows.tokens));
+  }
+  PAMIR_RETURN_IF_ERROR(RunLayers(context_, rows));
+  if (!last_stage()) {
+    PAMIR_RETURN_IF_ERROR(SendHidden(rows.tokens));
+  } else {
+    const HeadContext head{.layers = &context_,
+                           .plan = &options_.plan,
+                           .stage = &stage_,
+                           .tensor_index = place_.tensor_index,
+                           .slots = &slots_};
+    PAMIR_RETURN_IF_ERROR(RunHead(head, plan, rows, result));
+  }
+  return ShareSampledIds(plan, *result);
+}
+
+absl::StatusOr<kernels::RowsView> OptRank::BuildInputs(const flow::StepPlan& plan) {
+  const spec::EngineLimits& limits = options_.plan.limits;
+  kernels::RowsView view{.positions = buffers_.positions,
+                         .row_start = buffers_.row_start,
+                         .block_table = buffers_.block_table,
+                         .max_blocks = CeilDiv(limits.max_model_len, limits.block_size)};
+  for (const flow::Row& row : plan.rows) {
+    PAMIR_RETURN_IF_ERROR(slots_.CheckRow(row));
+    if (view.tokens + row.count > limits.max_num_batched_tokens) {
+      return absl::InternalError("plan: more tokens in a step than the limit");
+    }
+    if (first_stage()) PAMIR_RETURN_IF_ERROR(FillIds(row, buffers_.ids + view.tokens));
+    for (int32_t i = 0; i < row.count; ++i) buffers_.positions[view.tokens + i] = row.from + i;
+    const std::vector<int32_t>& blocks = slots_.at(row.slot).blocks;
+    std::memcpy(buffers_.block_table + view.rows * view.max_blocks, blocks.data(),
+                blocks.size() * sizeof(int32_t));
+    buffers_.row_start[view.rows++] = static_cast<int32_t>(view.tokens);
+    view.tokens += row.count;
+  }
+  buffers_.row_start[view.rows] = static_cast<int32_t>(view.tokens);
+  return view;
+}
+
+absl::Status OptRank::FillIds(const flow::Row& row, int32_t* ids) {
+  const std::vector<TokenId>& known = slots_.at(row.slot).ids;
+  const size_t needed = static_cast<size_t>(row.from) + row.count;
+  while (known.size() < needed && !awaited_.empty()) PAMIR_RETURN_IF_ERROR(TakeSampledIds());
+  if (known.size() < needed) {
+    return absl::InternalError(absl::StrCat("plan: row needs ", needed, " ids of slot ",
+                                            row.slot.value, ", which has ", known.size()));
+  }
+  std::memcpy(ids, known.data() + row.from, row.count * sizeof(int32_t));
+  return absl::OkStatus();
+}
+
+// The oldest step's sampled ids, from the last stage.
+absl::Status OptRank::TakeSampledIds() {
+  const AwaitedStep step = std::move(awaited_.front());
+  awaited_.pop_front();
+  PAMIR_RETURN_IF_ERROR(groups_.world->Recv(
+      SamplingRank(), buffers_.tokens, static_cast<int64_t>(step.size() * sizeof(int32_t)), {}));
+  return AppendSampled(step, buffers_.tokens);
+}
+
+absl::Status OptRank::AppendSampled(const AwaitedStep& step, const int32_t* tokens) {
+  for (size_t i = 0; i < step.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= options_.model.vocab) {
+      return absl::InternalError(absl::StrCat("a sampled id is ", tokens[i]));
+    }
+    slots_.Append(step[i].slot, step[i].generation, tokens[i]);
+  }
+  return absl::OkStatus();
+}
+
+AwaitedStep OptRank::SampledSlots(const flow::StepPlan& plan) const {
+  AwaitedStep slots;
+  for (const flow::Row& row : plan.rows) {
+    if (row.wants == flow::RowWants::kSample) {
+      slots.push_back({row.slot, slots_.at(row.slot).generation});
+    }
+  }
+  return slots;
+}
+
+// The sampling rank sends what it sampled to every other rank of the first stage, which reads it
+// before those rows' next step.
+absl::Status OptRank::ShareSampledIds(const flow::StepPlan& plan, const flow::StepResult& result) {
+  const bool samples = options_.rank == SamplingRank();
+  if (!samples && !first_stage()) return absl::OkStatus();
+  AwaitedStep step = SampledSlots(plan);
+  if (step.empty()) return absl::OkStatus();
+  if (!samples) {
+    awaited_.push_back(std::move(step));
+    if (awaited_.size() > kUnreadSampleStepsMax) return TakeSampledIds();
+    return absl::OkStatus();
+  }
+  for (size_t i = 0; i < step.size(); ++i) buffers_.tokens[i] = result.sampled[i].token;
+  const int first_stage_ranks = static_cast<int>(options_.plan.stages.front().shards.size());
+  for (int rank = 0; rank < first_stage_ranks; ++rank) {
+    if (rank == options_.rank) continue;
+    PAMIR_RETURN_IF_ERROR(groups_.world->Send(
+        rank, buffers_.tokens, static_cast<int64_t>(step.size() * sizeof(int32_t)), {}));
+  }
+  return first_stage() ? AppendSampled(step, buffers_.tokens) : absl::OkStatus();
+}
+
+// Hidden states are the same on all ranks of a stage, so rank j takes them from rank
+// j mod (ranks of the stage before), and every rank sends to those that take from it.
+absl::Status OptRank::ReceiveHidden(int64_t tokens) {
+  const int width = static_cast<int>(options_.plan.stages[place_.stage - 1].shards.size());
+  const int from = spec::RankAt(options_.plan, place_.stage - 1, place_.tensor_index % width);
+  return groups_.world->Recv(
+      from, buffers_.x, tokens * options_.model.hidden * static_cast<int64_t>(sizeof(float)), {});
+}
+
+absl::Status OptRank::SendHidden(int64_t tokens) {
+  const int width = static_cast<int>(stage_.shards.size());
+  const int next_width = static_cast<int>(options_.plan.stages[place_.stage + 1].shards.size());
+  for (int j = place_.tensor_index; j < next_width; j += width) {
+    PAMIR_RETURN_IF_ERROR(groups_.world->Send(
+        spec::RankAt(options_.plan, place_.stage + 1, j), buffers_.x,
+        tokens * options_.model.hidden * static_cast<int64_t>(sizeof(float)), {}));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<flow::Rank>> MakeOptRank(const OptRankOptions& options,
+                                                        weights::RankWeights weights,
+                                                        comm::Groups groups, OptRankSizes* sizes) {
+  PAMIR_RETURN_IF_ERROR(spec::CheckShardPlan(options.model, options.plan));
+  if (options.plan.limits.block_size != kernels::kKvBlockTokens) {
+    return absl::InvalidArgumentError(absl::StrCat("the CPU engine's KV blocks hold ",
+                                                   kernels::kKvBlockTokens, " tokens, not ",
+                                                   options.plan.limits.block_size));
+  }
+  PAMIR_ASSIGN_OR_RETURN(StepBuffers buffers, AllocateStepBuffers(options.model, options.plan,
+                                                                  options.rank, options.threads));
+  PAMIR_ASSIGN_OR_RETURN(KvPool kv, AllocateKvPool(options.model, options.plan, options.rank));
+  if (sizes != nullptr) {
+    *sizes = {.weight_bytes = weights.bytes,
+              .kv_bytes = kv.storage.bytes(),
+              .buffer_bytes = buffers.storage.bytes()};
+  }
+  return std::make_unique<OptRank>(options, std::move(weights), std::move(groups),
+                                   std::move(buffers), std::move(kv));
+}
+
+}  // namespace pamir::model
