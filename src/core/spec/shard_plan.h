@@ -29,12 +29,12 @@ struct StagePlan {
 
 // Sizes that bound a rank's buffers: nothing larger is ever planned.
 struct EngineLimits {
-  int32_t block_size = 16;           // tokens of a KV block
-  int32_t num_blocks = 0;            // of the KV pool, the same on every rank
-  int32_t max_num_seqs = 64;         // slots
+  int32_t block_size = 16;                // tokens of a KV block
+  int32_t num_blocks = 0;                 // of the KV pool, the same on every rank
+  int32_t max_num_seqs = 64;              // slots
   int32_t max_num_batched_tokens = 2048;  // tokens of a step, over all rows
-  int32_t max_model_len = 2048;  // positions of a sequence
-  int32_t text_vocab = 0;        // ids from here on are padding rows: never sampled, no probability
+  int32_t max_model_len = 2048;           // positions of a sequence
+  int32_t text_vocab = 0;  // ids from here on are padding rows: never sampled, no probability
   friend bool operator==(const EngineLimits&, const EngineLimits&) = default;
 };
 
@@ -54,21 +54,25 @@ struct RankPlace {
   int stage = 0;
   int tensor_index = 0;
 };
+// A rank or a stage outside the plan is a broken invariant.
 RankPlace PlaceOfRank(const ShardPlan& plan, int rank);
 int RankAt(const ShardPlan& plan, int stage, int tensor_index);
 
 // tp ranks in each of pp stages, as even as can be. INVALID_ARGUMENT: tp does not divide the heads
-// (the message lists the values that do), pp above the layers.
+// (the message lists the values that do), pp above the layers. Weights in the checkpoint's dtype;
+// limits: the model's context and vocabulary, and KV blocks for one sequence of that length. The
+// plan passes CheckShardPlan; callers set the limits they want.
 absl::StatusOr<ShardPlan> EvenShardPlan(const ModelSpec& model, int tp, int pp);
 
-// Every layer, head, neuron and vocabulary row is held exactly once, limits are positive and agree.
+// Every layer, head, neuron and vocabulary row is held exactly once, in rank order; limits are
+// positive and agree: max_model_len within the model's positions and within num_blocks blocks.
 absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan);
 
-// Bytes that a rank holds: exact for its own allocations.
+// Bytes that a rank holds.
 struct RankBytes {
-  int64_t weights = 0;
-  int64_t kv = 0;
-  int64_t buffers = 0;
+  int64_t weights = 0;  // exact: WeightLayoutOf(...).bytes
+  int64_t kv = 0;       // exact: num_blocks * KvBytesPerBlock(...)
+  int64_t buffers = 0;  // of a step, without the kernels' scratch, which depends on the threads
   int64_t total() const { return weights + kv + buffers; }
 };
 RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank);
