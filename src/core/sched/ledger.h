@@ -29,16 +29,24 @@ struct Sequence {
   bool score = false;  // prompt log-probabilities are wanted
   absl::Time deadline = absl::InfiniteFuture();
 
+  // Log-probabilities of prompt[1 ..], as far as they have come back; kept once complete.
+  std::vector<float> prompt_logprobs;
+
   // What the ranks hold of it; nothing while it waits.
   SlotId slot{-1};
   int32_t computed = 0;  // positions 0 .. computed - 1 are in the KV cache
   std::vector<BlockId> blocks;
-  std::vector<float> prompt_logprobs;  // of prompt[1 ..], as far as computed
 
   bool running() const { return slot.value >= 0; }
   int32_t length() const { return static_cast<int32_t>(ids.size()); }
   int32_t emitted() const { return length() - prompt_length; }
   bool generates() const { return max_length > prompt_length; }
+  // The prompt is still to be scored, from position `computed` on.
+  bool scoring() const {
+    return score && static_cast<int32_t>(prompt_logprobs.size()) < prompt_length - 1;
+  }
+  // Its next row is one emitted token.
+  bool decodes() const { return computed >= prompt_length && computed + 1 == length(); }
   // Positions to compute before the next token can be sampled. A prompt that is only scored does
   // not need its last id in the cache.
   int32_t target() const { return generates() ? length() : prompt_length - 1; }

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -93,8 +94,9 @@ class Scheduler {
   void OnTick(absl::Time now);
   void OnWorkerReady(Epoch epoch);
   void SendRunningBackToQueue();
-  void PushWaitingFront(Sequence* sequence);
+  void PushWaiting(Sequence* sequence, bool front);
   void Finish(Sequence* sequence, flow::TokenEvent last);
+  void FinishCancelled(Sequence* sequence, const std::string& why, bool deadline_exceeded);
   void Unqueue(Sequence* sequence);
   void GiveUpSlot(Sequence* sequence);
 
@@ -106,9 +108,10 @@ class Scheduler {
 
   // plan_step.cc: a step goes out.
   void PlanDecodeRows(flow::StepPlan* plan);
-  bool MakeRoomForNextPosition(Sequence* sequence, flow::StepPlan* plan);
+  bool GrowTable(Sequence* sequence, flow::StepPlan* plan);
   void PlanChunks(flow::StepPlan* plan);
   void AdmitWaiting(flow::StepPlan* plan);
+  void Admit(Sequence* sequence, flow::StepPlan* plan);
   void PlanChunk(const Sequence& sequence, flow::StepPlan* plan);
   void PreemptLatest();
 
