@@ -2,8 +2,8 @@
 //
 // One arithmetic (docs/ARCHITECTURE.md): output y[r][o] is acc = +0; for k ascending
 // acc = fma(x[r][k], w[o][k], acc), in fp32; then + bias[o]; then the activation. The bits do not
-// depend on the number of rows, on the path taken or on the thread count. Skipping a k where x[r][k]
-// is zero changes nothing (weights are finite, checked when they are loaded).
+// depend on the number of rows, on the path taken or on the thread count. Skipping a k where
+// x[r][k] is zero changes nothing (weights are finite, checked when they are loaded).
 #ifndef PAMIR_KERNELS_PRODUCT_PRODUCT_H_
 #define PAMIR_KERNELS_PRODUCT_PRODUCT_H_
 
@@ -20,7 +20,8 @@ inline constexpr int64_t kPanelOutputs = 16;
 // How weights [out, in] lie in memory, so that vectors run over outputs.
 enum class WeightLayout : uint8_t {
   kPanels,   // [out_padded / 16][in][16]: for dense inputs
-  kNeurons,  // [in][out_padded]: one input's weights together, skipped where that input is zero (fc2)
+  kNeurons,  // [in][out_padded]: one input's weights together, skipped where that input is zero
+             // (fc2)
 };
 
 enum class Activation : uint8_t { kNone, kRelu, kGelu };  // kGelu: 0.5 x (1 + erf(x / sqrt 2))
@@ -36,10 +37,11 @@ struct Matrix {
 
 int64_t PackedBytes(WeightLayout layout, DType dtype, int64_t out, int64_t in);
 
-// Writes the block of W with rows out_begin .. out_begin + out_count - 1 and all `in` columns into a
-// packed matrix at `data` (whose shape is `matrix`), from row-major `source` with `source_stride`
-// elements a row, converting dtype. Blocks may be packed by several threads at once where they do not
-// share a panel of outputs (kPanels) or an output (kNeurons). Padding outputs must have been zeroed.
+// Writes the block of W with rows out_begin .. out_begin + out_count - 1 and all `in` columns into
+// a packed matrix at `data` (whose shape is `matrix`), from row-major `source` with `source_stride`
+// elements a row, converting dtype. Blocks may be packed by several threads at once where they do
+// not share a panel of outputs (kPanels) or an output (kNeurons). Padding outputs must have been
+// zeroed.
 void PackRows(const Matrix& matrix, void* data, int64_t out_begin, int64_t out_count,
               const void* source, DType source_dtype, int64_t source_stride);
 

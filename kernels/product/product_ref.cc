@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/product/epilogue.h"
 #include "kernels/product/product.h"
 
 namespace pamir::kernels {
@@ -19,12 +20,8 @@ void ProductReference(const ProductArgs& args) {
       for (int64_t k = 0; k < args.w.in; ++k) {
         sum = std::fma(args.x[r * args.x_stride + k], WeightAt(args.w, o, k), sum);
       }
-      if (args.bias != nullptr) sum += args.bias[o];
-      if (args.activation == Activation::kRelu) sum = sum > 0 ? sum : 0;
-      if (args.activation == Activation::kGelu) {
-        sum = 0.5f * sum * (1 + std::erf(sum * 0.70710678f));
-      }
-      args.y[r * args.y_stride + o] = sum;
+      const float* bias = args.bias == nullptr ? nullptr : args.bias + o;
+      args.y[r * args.y_stride + o] = FinishOutput(sum, bias, args.activation);
     }
   }
 }

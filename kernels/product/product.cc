@@ -1,0 +1,174 @@
+#include "kernels/product/product.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "kernels/product/parts.h"
+
+namespace pamir::kernels {
+namespace {
+
+// More rows than this are worked on in turns, so that scratch stays small whatever the batch.
+constexpr int64_t kRowsAtOnce = 512;
+// kPanels: up to this many rows the weights are used as they stream in from memory.
+constexpr int64_t kDirectRows = 28;
+// kNeurons: the share of non-zero inputs up to which skipping beats the dense path, for many rows
+// and for few (where the time goes to reading weights, and the dense path reads them all).
+constexpr double kSparseShare = 0.3;
+constexpr int64_t kFewRows = 6;
+constexpr int64_t kSampledRows = 16;  // rows that the share is estimated from
+// Weights of a block of inputs, for one stretch of outputs, that should stay in a core's own cache.
+constexpr double kBlockWeights = 128 * 1024;
+constexpr int64_t kListStretch = 512;
+// Below this many multiplications waking other threads costs more than it saves.
+constexpr int64_t kSerialWork = 32 * 1024;
+
+constexpr int64_t kAlign = 64;
+int64_t Aligned(int64_t bytes) { return CeilDiv(bytes, kAlign) * kAlign; }
+
+// The parts of scratch, in order: packed x or the lists of non-zero inputs; where in the lists each
+// block starts; a block of fp32 weights for each thread.
+struct ScratchSizes {
+  int64_t x = 0, starts = 0, blocks = 0;
+};
+
+ScratchSizes SizesFor(int64_t rows, int64_t in, int threads) {
+  const int64_t r = std::min(rows, kRowsAtOnce);
+  return {Aligned(r * (in + kListSlack) * static_cast<int64_t>(sizeof(float))),
+          Aligned(r * (CeilDiv(in, kBlockK) + 1) * static_cast<int64_t>(sizeof(int32_t))),
+          threads * kBlockFloats * static_cast<int64_t>(sizeof(float))};
+}
+
+struct Scratch {
+  std::byte* x;
+  std::byte* starts;
+  float* blocks;
+};
+
+Scratch Carve(const ProductArgs& a, int threads) {
+  const ScratchSizes sizes = SizesFor(a.rows, a.w.in, threads);
+  std::byte* base = static_cast<std::byte*>(a.scratch);
+  return {base, base + sizes.x, reinterpret_cast<float*>(base + sizes.x + sizes.starts)};
+}
+
+void CheckArgs(const KernelContext& context, const ProductArgs& a) {
+  PAMIR_CHECK(a.w.out > 0 && a.w.in > 0 && a.rows >= 0,
+              absl::StrCat("product of ", a.rows, " rows with weights ", a.w.out, " x ", a.w.in));
+  PAMIR_CHECK(a.x_stride >= a.w.in, "x_stride is smaller than the weights' inputs");
+  PAMIR_CHECK(a.y_stride >= a.w.out, "y_stride is smaller than the weights' outputs");
+  PAMIR_CHECK(a.rows == 0 || (a.x != nullptr && a.y != nullptr && a.w.data != nullptr),
+              "x, y or the weights are null");
+  if (context.backend == Backend::kReference) return;
+  PAMIR_CHECK(context.pool != nullptr, "the CPU back end needs a thread pool");
+  PAMIR_CHECK(a.scratch != nullptr && reinterpret_cast<uintptr_t>(a.scratch) % kAlign == 0,
+              "scratch is null or not aligned to 64 bytes");
+}
+
+void Direct(ThreadPool& pool, const ProductArgs& a, int threads) {
+  float* packed = reinterpret_cast<float*>(Carve(a, threads).x);
+  const int64_t tiles = CeilDiv(a.rows, TileRows());
+  // One tile in every thread's reach is not worth a second wake-up.
+  const int packers = static_cast<int>(std::min<int64_t>(threads, tiles));
+  pool.ParallelFor(packers, [&](int p) {
+    const Range mine = PartOf(tiles, packers, p);
+    for (int64_t t = mine.begin; t < mine.end; ++t) PackTile(a, t, packed);
+  });
+  pool.ParallelFor(threads,
+                   [&](int p) { DirectPart(a, packed, PartOf(PanelsOf(a.w), threads, p)); });
+}
+
+// How many parts to cut the rows into, the panels into threads / that: the cut whose largest part
+// is smallest.
+int64_t RowParts(int64_t tiles, int64_t panels, int64_t threads) {
+  int64_t best = 1;
+  int64_t best_cost = CeilDiv(panels, threads) * tiles;
+  for (int64_t parts = 2; parts <= std::min(threads, tiles); ++parts) {
+    const int64_t cost = CeilDiv(panels, threads / parts) * CeilDiv(tiles, parts);
+    if (cost < best_cost) {
+      best = parts;
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+void Blocks(ThreadPool& pool, const ProductArgs& a, int threads) {
+  const Scratch scratch = Carve(a, threads);
+  float* packed = reinterpret_cast<float*>(scratch.x);
+  const int64_t tiles = CeilDiv(a.rows, TileRows());
+  pool.ParallelFor(threads, [&](int p) {
+    const Range mine = PartOf(tiles, threads, p);
+    for (int64_t t = mine.begin; t < mine.end; ++t) PackTile(a, t, packed);
+  });
+  const int64_t row_parts = RowParts(tiles, PanelsOf(a.w), threads);
+  const int64_t panel_parts = threads / row_parts;
+  pool.ParallelFor(static_cast<int>(row_parts * panel_parts), [&](int p) {
+    BlocksPart(a, packed, PartOf(PanelsOf(a.w), panel_parts, p % panel_parts),
+               PartOf(tiles, row_parts, p / panel_parts), scratch.blocks + p * kBlockFloats);
+  });
+}
+
+void Neurons(ThreadPool& pool, const ProductArgs& a, int threads, double active_share) {
+  const Scratch scratch = Carve(a, threads);
+  ActiveLists lists;
+  lists.index = reinterpret_cast<int32_t*>(scratch.x);
+  lists.index_stride = a.w.in + kListSlack;
+  lists.starts = reinterpret_cast<int32_t*>(scratch.starts);
+  // With one row no weight is met twice: one block. Else as many inputs as share the cache.
+  const double met = std::min(1.0, active_share * static_cast<double>(a.rows)) + 1e-3;
+  const int64_t block_k = static_cast<int64_t>(kBlockWeights / kListStretch / met);
+  lists.block_k = a.rows == 1 ? CeilDiv(a.w.in, 16) * 16 : CeilDiv(block_k, kBlockK) * kBlockK;
+  lists.blocks = CeilDiv(a.w.in, lists.block_k);
+  const int packers = a.rows <= 2 ? 1 : threads;
+  pool.ParallelFor(packers, [&](int p) {
+    const Range mine = PartOf(a.rows, packers, p);
+    for (int64_t r = mine.begin; r < mine.end; ++r) CompactRow(a, lists, r);
+  });
+  pool.ParallelFor(threads,
+                   [&](int p) { NeuronsPart(a, lists, PartOf(PanelsOf(a.w), threads, p)); });
+}
+
+// Share of non-zero inputs, from a few rows spread over the batch.
+double ActiveShare(const ProductArgs& a) {
+  const int64_t rows = std::min(a.rows, kSampledRows);
+  int64_t active = 0;
+  for (int64_t i = 0; i < rows; ++i) active += CountActive(a, i * a.rows / rows);
+  return static_cast<double>(active) / static_cast<double>(rows * a.w.in);
+}
+
+// At most kRowsAtOnce rows. Which path is taken, and by how many threads, never changes a bit.
+void ProductCpu(ThreadPool& pool, const ProductArgs& a) {
+  const bool small = a.rows * a.w.in * a.w.out <= kSerialWork;
+  const int threads = small ? 1 : pool.threads();
+  if (a.w.layout == WeightLayout::kPanels) {
+    return a.rows <= kDirectRows ? Direct(pool, a, threads) : Blocks(pool, a, threads);
+  }
+  const double share = a.rows == 1 ? 1 : ActiveShare(a);
+  if (a.rows <= kFewRows || share <= kSparseShare) return Neurons(pool, a, threads, share);
+  Blocks(pool, a, threads);
+}
+
+}  // namespace
+
+int64_t ProductScratchBytes(int64_t rows_max, int64_t in_max, int64_t out_max, int threads) {
+  const ScratchSizes sizes = SizesFor(rows_max, in_max, threads);
+  return sizes.x + sizes.starts + sizes.blocks;
+}
+
+void Product(const KernelContext& context, const ProductArgs& args) {
+  CheckArgs(context, args);
+  if (context.backend == Backend::kReference) return ProductReference(args);
+  const int64_t turns = CeilDiv(args.rows, kRowsAtOnce);
+  for (int64_t turn = 0; turn < turns; ++turn) {
+    const Range rows = PartOf(args.rows, turns, turn);
+    ProductArgs some = args;
+    some.rows = rows.size();
+    some.x += rows.begin * args.x_stride;
+    some.y += rows.begin * args.y_stride;
+    ProductCpu(*context.pool, some);
+  }
+}
+
+}  // namespace pamir::kernels
