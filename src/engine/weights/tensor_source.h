@@ -41,12 +41,14 @@ absl::StatusOr<std::unique_ptr<TensorSource>> OpenCheckpoint(const std::string& 
 
 struct DummyOptions {
   uint64_t seed = 0;
-  // Share of fc1 outputs that are positive, by shifting fc1's biases; 0.5 leaves them alone.
+  // Share of fc1 outputs that are positive, by shifting fc1's biases; 0.5 leaves them alone. Models
+  // without biases cannot be shifted: theirs is 0.5 whatever stands here.
   double relu_density = 0.5;
 };
 
 // Every tensor of the model without files: a value is a function of (seed, tensor, index) alone, so
-// every shard plan and device holds the same model. Values are what fp16 can hold.
+// every shard plan and device holds the same model. Tensors are fp16 whatever the model's dtype;
+// matrices, biases and norms are spread as OPT's are at the start of training (deviation 0.02).
 std::unique_ptr<TensorSource> MakeDummySource(const spec::ModelSpec& model,
                                               const DummyOptions& options);
 

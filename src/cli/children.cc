@@ -1,0 +1,101 @@
+#include "cli/children.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace pamir::cli {
+namespace {
+
+constexpr absl::Duration kGrace = absl::Seconds(5);
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& s : strings) pointers.push_back(s.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+}  // namespace
+
+absl::Status Children::Start(const std::vector<std::string>& args,
+                             const std::vector<std::string>& environment) {
+  std::vector<std::string> arguments = {"pamir"};
+  arguments.insert(arguments.end(), args.begin(), args.end());
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
+  variables.insert(variables.end(), environment.begin(), environment.end());
+  const std::vector<char*> argv = Pointers(arguments), envp = Pointers(variables);
+
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot start a worker process: ", std::strerror(errno)));
+  }
+  if (child == 0) {  // only async-signal-safe calls from here on
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(1);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    setpgid(0, 0);  // Ctrl-C in a terminal reaches the parent only, which drains
+    execve("/proc/self/exe", argv.data(), envp.data());
+    _exit(127);
+  }
+  running_.push_back(child);
+  return absl::OkStatus();
+}
+
+std::optional<std::string> Children::Reap(size_t index) {
+  int status = 0;
+  const pid_t pid = running_[index];
+  if (waitpid(pid, &status, WNOHANG) != pid) return std::nullopt;
+  running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (WIFSIGNALED(status)) {
+    return absl::StrCat("worker process ", pid, " was killed by signal ", WTERMSIG(status));
+  }
+  if (WEXITSTATUS(status) == 0) return "";
+  return absl::StrCat("worker process ", pid, " ended with status ", WEXITSTATUS(status));
+}
+
+std::optional<std::string> Children::Failed() {
+  for (size_t i = 0; i < running_.size();) {
+    const std::optional<std::string> ended = Reap(i);
+    if (!ended) {
+      ++i;
+    } else if (!ended->empty()) {
+      return ended;
+    }
+  }
+  return std::nullopt;
+}
+
+bool Children::WaitForAll(absl::Duration timeout) {
+  const absl::Time until = absl::Now() + timeout;
+  while (true) {
+    for (size_t i = 0; i < running_.size();) {
+      if (!Reap(i)) ++i;
+    }
+    if (running_.empty()) return true;
+    if (absl::Now() >= until) return false;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+}
+
+Children::~Children() {
+  if (WaitForAll(absl::ZeroDuration())) return;
+  for (const pid_t pid : running_) kill(pid, SIGTERM);
+  if (WaitForAll(kGrace)) return;
+  for (const pid_t pid : running_) kill(pid, SIGKILL);
+  WaitForAll(absl::InfiniteDuration());
+}
+
+}  // namespace pamir::cli

@@ -1,0 +1,159 @@
+#include "cli/engine_setup.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "base/units.h"
+#include "core/text/bpe_tokenizer.h"
+#include "core/text/byte_tokenizer.h"
+
+namespace pamir::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Of the machine's memory, what the KV pools of all ranks together may take by default.
+constexpr double kKvShareOfMemory = 0.25;
+
+bool IsDirectory(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+absl::StatusOr<std::unique_ptr<flow::Text>> ReadText(const std::string& directory,
+                                                     const spec::ModelSpec& model) {
+  PAMIR_ASSIGN_OR_RETURN(const std::string vocab, ReadFile(directory + "/vocab.json"));
+  PAMIR_ASSIGN_OR_RETURN(const std::string merges, ReadFile(directory + "/merges.txt"));
+  auto text = text::MakeTokenizer(vocab, merges, {.bos = model.bos});
+  if (!text.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": ", std::string(text.status().message())));
+  }
+  return text;
+}
+
+int64_t DefaultKvBlocks(const spec::ModelSpec& model, const spec::ShardPlan& plan) {
+  const int64_t memory = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
+  int64_t bytes_per_block = 0;
+  for (int rank = 0; rank < plan.ranks(); ++rank) {
+    bytes_per_block += spec::KvBytesPerBlock(model, plan, rank);
+  }
+  const int64_t affordable =
+      static_cast<int64_t>(kKvShareOfMemory * static_cast<double>(memory)) / bytes_per_block;
+  const int64_t of_a_sequence = CeilDiv(plan.limits.max_model_len, plan.limits.block_size);
+  const int64_t useful = of_a_sequence * plan.limits.max_num_seqs;
+  return std::max(of_a_sequence, std::min(affordable, useful));
+}
+
+absl::Status SetLimits(const EngineFlags& flags, const spec::ModelSpec& model, int32_t text_vocab,
+                       spec::ShardPlan* plan) {
+  spec::EngineLimits& limits = plan->limits;
+  limits.block_size = flags.block_size;
+  limits.max_num_seqs = flags.max_num_seqs;
+  limits.max_num_batched_tokens = flags.max_num_batched_tokens;
+  limits.max_model_len =
+      static_cast<int32_t>(flags.max_model_len == 0 ? model.positions : flags.max_model_len);
+  limits.text_vocab = text_vocab;
+  if (limits.max_model_len > model.positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len ", limits.max_model_len,
+                                                   " is above the model's context of ",
+                                                   model.positions));
+  }
+  if (limits.max_num_batched_tokens < limits.max_num_seqs) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max-num-batched-tokens ", limits.max_num_batched_tokens, " is below --max-num-seqs ",
+        limits.max_num_seqs, ": a step could not hold one token of each sequence"));
+  }
+  limits.num_blocks = static_cast<int32_t>(flags.num_kv_blocks == 0 ? DefaultKvBlocks(model, *plan)
+                                                                    : flags.num_kv_blocks);
+  return spec::CheckShardPlan(model, *plan);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad()) {
+    const char* reason = errno == 0 ? "it cannot be read" : std::strerror(errno);
+    return absl::NotFoundError(absl::StrCat(path, ": ", reason));
+  }
+  return text;
+}
+
+absl::StatusOr<spec::ModelSpec> ReadModelSpec(const std::string& model) {
+  if (!IsDirectory(model)) {
+    absl::StatusOr<spec::ModelSpec> named = spec::NamedModel(model);
+    if (named.ok()) return named;
+    return absl::NotFoundError(absl::StrCat("--model ", model,
+                                            ": there is no such directory, and no model of that "
+                                            "name (",
+                                            std::string(named.status().message()), ")"));
+  }
+  PAMIR_ASSIGN_OR_RETURN(const std::string config, ReadFile(model + "/config.json"));
+  std::string name = fs::path(model).lexically_normal().filename().string();
+  if (name.empty()) name = fs::path(model).lexically_normal().parent_path().filename().string();
+  absl::StatusOr<spec::ModelSpec> parsed = spec::ParseModelConfig(config, name);
+  if (parsed.ok()) return parsed;
+  return absl::InvalidArgumentError(
+      absl::StrCat(model, "/config.json: ", std::string(parsed.status().message())));
+}
+
+absl::Status SetWeightDType(const std::string& dtype, spec::ShardPlan* plan) {
+  if (dtype == "auto") return absl::OkStatus();  // the checkpoint's
+  const std::optional<DType> parsed = DTypeFromName(dtype);
+  if (!parsed) return absl::InvalidArgumentError(absl::StrCat("--dtype ", dtype, " is unknown"));
+  plan->weight_dtype = *parsed;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags) {
+  EngineSetup setup;
+  flow::LoadRequest& load = setup.load;
+  PAMIR_ASSIGN_OR_RETURN(load.model, ReadModelSpec(flags.model));
+  const bool has_files = IsDirectory(flags.model);
+  load.format = flags.load_format == "dummy" ? flow::LoadFormat::kDummy : flow::LoadFormat::kAuto;
+  if (!has_files && load.format != flow::LoadFormat::kDummy) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model ", flags.model,
+                     " is a name, not a directory with weights; add --load-format dummy to run "
+                     "the shape with made-up weights"));
+  }
+  load.model_directory = has_files ? fs::absolute(flags.model).lexically_normal().string() : "";
+  load.dummy_seed = flags.seed;
+  load.dummy_relu_density = flags.dummy_relu_density;
+  load.threads = flags.threads;
+  load.comm_timeout = absl::Seconds(flags.comm_timeout_s);
+  if (flags.transport == "shm") load.transport = flow::RankTransport::kShm;
+  if (flags.transport == "gloo") load.transport = flow::RankTransport::kGloo;
+
+  const bool own_text = has_files && fs::exists(flags.model + "/vocab.json");
+  if (own_text || load.format == flow::LoadFormat::kAuto) {
+    PAMIR_ASSIGN_OR_RETURN(setup.text, ReadText(flags.model, load.model));
+  } else {
+    setup.text = text::MakeByteTokenizer();
+  }
+  if (setup.text->vocab_size() > load.model.vocab) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.model, ": vocab.json has ", setup.text->vocab_size(),
+                     " entries, but config.json says vocab_size ", load.model.vocab));
+  }
+  PAMIR_ASSIGN_OR_RETURN(
+      load.plan, spec::EvenShardPlan(load.model, flags.tensor_parallel, flags.pipeline_parallel));
+  PAMIR_RETURN_IF_ERROR(SetWeightDType(flags.dtype, &load.plan));
+  PAMIR_RETURN_IF_ERROR(SetLimits(flags, load.model, setup.text->vocab_size(), &load.plan));
+  setup.served_name = flags.served_model_name.empty() ? load.model.name : flags.served_model_name;
+  return setup;
+}
+
+}  // namespace pamir::cli

@@ -1,0 +1,301 @@
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "cli/options.h"
+#include "pamir/version.h"
+
+namespace pamir::cli {
+namespace {
+
+// "--max-num-seqs" can also come from PAMIR_MAX_NUM_SEQS; a flag wins.
+std::string EnvironmentName(std::string flag) {
+  std::string name = "PAMIR_";
+  for (const char c : flag.substr(flag.find_first_not_of('-'))) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+template <typename T>
+CLI::Option* Add(CLI::App* app, const std::string& names, T& value, const std::string& help) {
+  const std::string first = names.substr(0, names.find(','));
+  return app->add_option(names, value, help)->envname(EnvironmentName(first));
+}
+
+void AddEngineFlags(CLI::App* app, EngineFlags* f) {
+  Add(app, "--model", f->model, "Hugging Face directory, or opt-125m..opt-175b with dummy weights")
+      ->required()
+      ->type_name("DIR|NAME");
+  Add(app, "--tensor-parallel-size,--tp", f->tensor_parallel, "ranks that share each layer (-tp)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->capture_default_str();
+  Add(app, "--pipeline-parallel-size,--pp", f->pipeline_parallel, "stages of layers (-pp)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->capture_default_str();
+  Add(app, "--device", f->device, "what workers run on")
+      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->type_name("auto|cpu");
+  Add(app, "--threads", f->threads, "kernel threads of a worker (0: cores / workers)")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N");
+  Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
+  Add(app, "--grpc-port", f->grpc_port, "port of the gRPC API (0: any)")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str()
+      ->type_name("N");
+  Add(app, "--dtype", f->dtype, "of weights in memory")
+      ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}))
+      ->type_name("auto|float16|...");
+  Add(app, "--max-model-len", f->max_model_len, "context in tokens (0: the model's)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  Add(app, "--max-num-seqs", f->max_num_seqs, "sequences that run at once")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str()
+      ->type_name("N");
+  Add(app, "--max-num-batched-tokens", f->max_num_batched_tokens, "tokens of a step")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str()
+      ->type_name("N");
+  Add(app, "--block-size", f->block_size, "tokens of a KV block")
+      ->check(CLI::IsMember({16}))
+      ->capture_default_str()
+      ->type_name("N");
+  Add(app, "--num-kv-blocks", f->num_kv_blocks, "KV blocks (0: from the memory)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  Add(app, "--max-waiting", f->max_waiting, "requests that may wait")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str()
+      ->type_name("N");
+  Add(app, "--load-format", f->load_format, "dummy: weights without files")
+      ->check(CLI::IsMember({"auto", "dummy"}))
+      ->type_name("auto|dummy");
+  Add(app, "--served-model-name", f->served_model_name, "name to show")->type_name("NAME");
+  Add(app, "--seed", f->seed, "of dummy weights")->type_name("N");
+  Add(app, "--dummy-relu-density", f->dummy_relu_density,
+      "share of active neurons in dummy weights")
+      ->check(CLI::Range(0.001, 1.0))
+      ->type_name("F");
+  Add(app, "--transport", f->transport, "between ranks")
+      ->check(CLI::IsMember({"auto", "shm", "gloo"}))
+      ->type_name("auto|shm|gloo");
+  Add(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
+  Add(app, "--worker-timeout", f->worker_timeout_s, "seconds to join and load")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
+  Add(app, "--log-format", f->log_format, "of log lines")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("text|json");
+}
+
+void AddTlsFlags(CLI::App* app, TlsFlags* f) {
+  Add(app, "--tls-cert", f->cert, "certificate chain, PEM (mutual TLS off loopback)")
+      ->type_name("FILE");
+  Add(app, "--tls-key", f->key, "private key, PEM")->type_name("FILE");
+  Add(app, "--tls-ca", f->ca, "CA that signs the other side, PEM")->type_name("FILE");
+}
+
+void AddClientFlags(CLI::App* app, ClientFlags* f) {
+  Add(app, "--target", f->target, "address of the server")
+      ->capture_default_str()
+      ->type_name("HOST:PORT");
+  Add(app, "--timeout", f->timeout_s, "seconds for the request")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
+  app->add_flag("--json", f->json, "print one JSON object");
+}
+
+void AddServe(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<ServeFlags>();
+  AddEngineFlags(app, &f->engine);
+  Add(app, "--sample", f->sample, "when ready, continue this prompt and print it")
+      ->type_name("TEXT");
+  app->footer("Example: pamir serve --model configs/models/fable-14m -tp 2");
+}
+
+void AddCoordinator(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<CoordinatorFlags>();
+  AddEngineFlags(app, &f->engine);
+  Add(app, "--workers", f->workers, "workers to wait for (0: tp x pp)")->type_name("N");
+  Add(app, "--worker-listen", f->worker_listen, "where workers join")
+      ->capture_default_str()
+      ->type_name("HOST:PORT");
+  AddTlsFlags(app, &f->tls);
+  app->footer(
+      "Example: pamir coordinator --model /models/opt-13b -tp 2 --worker-listen 10.0.0.1:50061 \\\n"
+      "           --tls-cert c.pem --tls-key c.key --tls-ca ca.pem");
+}
+
+void AddWorker(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<WorkerFlags>();
+  Add(app, "--coordinator", f->coordinator, "where the coordinator listens")
+      ->required()
+      ->type_name("HOST:PORT");
+  Add(app, "--model", f->model, "the checkpoint's directory on this host, if another")
+      ->type_name("DIR");
+  Add(app, "--device", f->device, "what to run on")
+      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->type_name("auto|cpu");
+  Add(app, "--threads", f->threads, "kernel threads (0: as the coordinator says)")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N");
+  Add(app, "--data-interface", f->data_interface,
+      "network interface to the other workers (private network!)")
+      ->type_name("IF");
+  Add(app, "--join-timeout", f->join_timeout_s, "seconds to reach the coordinator")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
+  AddTlsFlags(app, &f->tls);
+  Add(app, "--log-format", f->log_format, "of log lines")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->type_name("text|json");
+  app->footer(
+      "Example: pamir worker --coordinator 10.0.0.1:50061 --data-interface eth1 \\\n"
+      "           --tls-cert w.pem --tls-key w.key --tls-ca ca.pem");
+}
+
+void AddGenerate(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<GenerateFlags>();
+  auto* prompt = app->add_option("--prompt", f->prompt, "text to continue (may be empty)");
+  app->add_option("--prompt-file", f->prompt_file, "the same from a file")->excludes(prompt);
+  app->add_option("--max-tokens", f->max_tokens, "tokens to generate")->capture_default_str();
+  app->add_option("--temperature", f->temperature, "0: greedy")->capture_default_str();
+  app->add_option("--top-k", f->top_k, "keep the K most likely tokens (0: all)");
+  app->add_option("--top-p", f->top_p, "keep the likeliest tokens that sum to P")
+      ->capture_default_str();
+  app->add_option("--seed", f->seed, "same seed, same text");
+  app->add_option("--stop", f->stop, "end before this text (may be repeated)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--stop-token-id", f->stop_token_ids, "end at this token (may be repeated)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_flag("--ignore-eos", f->ignore_eos, "go on after the end token");
+  app->add_flag("--no-stream", f->no_stream, "print the text at the end");
+  AddClientFlags(app, &f->client);
+  app->footer(
+      "Example: pamir generate --prompt \"Once upon a time\" --max-tokens 64 --temperature 0");
+}
+
+void AddScore(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<ScoreFlags>();
+  auto* text = app->add_option("--text", f->text, "text to score");
+  auto* file = app->add_option("--file", f->file, "file to score");
+  text->excludes(file);
+  app->add_option("--window", f->window, "tokens fed at once (0: the whole text)")
+      ->check(CLI::NonNegativeNumber);
+  AddClientFlags(app, &f->client);
+  app->footer("Example: pamir score --file book.txt --window 512");
+}
+
+void AddStatus(CLI::App* app, Command* out) {
+  AddClientFlags(app, &out->emplace<StatusFlags>().client);
+  app->footer("Example: pamir status --target 127.0.0.1:50051");
+}
+
+void AddModelInspect(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<ModelInspectFlags>();
+  app->add_option("model", f->model, "directory, or opt-125m..opt-175b")->required();
+  app->add_option("--tensor-parallel-size,--tp", f->tensor_parallel,
+                  "ranks that share each layer (-tp)")
+      ->check(CLI::Range(1, 1024));
+  app->add_option("--pipeline-parallel-size,--pp", f->pipeline_parallel, "stages (-pp)")
+      ->check(CLI::Range(1, 1024));
+  app->add_option("--dtype", f->dtype, "of weights in memory")
+      ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}));
+  app->footer("Example: pamir model inspect opt-175b -tp 8 -pp 2");
+}
+
+void AddModelSynth(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<ModelSynthFlags>();
+  app->add_option("--size", f->size, "125m, 350m, 1.3b, 2.7b, 6.7b, 13b, 30b, 66b or 175b")
+      ->required();
+  app->add_option("--out", f->out, "directory to write; new or empty")->required();
+  app->add_option("--seed", f->seed, "of the weights");
+  app->add_option("--dummy-relu-density", f->dummy_relu_density, "share of active neurons")
+      ->check(CLI::Range(0.001, 1.0));
+  app->footer("Example: pamir model synth --size 1.3b --out /tmp/opt-1.3b");
+}
+
+void AddModelVerify(CLI::App* app, Command* out) {
+  app->add_option("model", out->emplace<ModelVerifyFlags>().model, "directory")->required();
+  app->footer("Example: pamir model verify configs/models/fable-14m");
+}
+
+using AddFlags = void (*)(CLI::App*, Command*);
+struct Entry {
+  const char* name;
+  const char* help;
+  AddFlags add;
+};
+constexpr Entry kCommands[] = {
+    {"serve", "a coordinator and local workers, in one command", AddServe},
+    {"coordinator", "owns every request; workers join it", AddCoordinator},
+    {"worker", "one process a device: holds a slice of the model", AddWorker},
+    {"generate", "continue a prompt", AddGenerate},
+    {"score", "log-probability of each token, and the perplexity", AddScore},
+    {"status", "what the server and its ranks are doing", AddStatus},
+};
+constexpr Entry kModelCommands[] = {
+    {"inspect", "shapes, parameters, bytes, what each rank would hold", AddModelInspect},
+    {"synth", "write a model with dummy weights", AddModelSynth},
+    {"verify", "check every tensor against the configuration", AddModelVerify},
+};
+
+// CLI11 takes no one-dash names of two letters.
+std::vector<std::string> RewriteShortNames(int argc, char** argv) {
+  std::vector<std::string> args;
+  for (int i = argc - 1; i > 0; --i) {  // CLI11 reads from the back
+    std::string arg = argv[i];
+    if (arg.rfind("-tp", 0) == 0 || arg.rfind("-pp", 0) == 0) arg = "-" + arg;
+    args.push_back(std::move(arg));
+  }
+  return args;
+}
+
+}  // namespace
+
+std::variant<Command, int> ParseCommandLine(int argc, char** argv) {
+  CLI::App app("Pamir serves OPT language models on the machines you have.", "pamir");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("pamir ") + kVersion);
+  app.footer(
+      "Example: pamir serve --model configs/models/fable-14m -tp 2\n"
+      "         pamir COMMAND --help");
+
+  // Each command has its own flags; the one that was named is the one that counts.
+  std::vector<Command> parsed(std::size(kCommands) + std::size(kModelCommands));
+  std::vector<CLI::App*> apps;
+  for (const Entry& entry : kCommands) {
+    apps.push_back(app.add_subcommand(entry.name, entry.help));
+    entry.add(apps.back(), &parsed[apps.size() - 1]);
+  }
+  CLI::App* model = app.add_subcommand("model", "look at, make or check a model's files");
+  model->require_subcommand(1);
+  model->footer("Example: pamir model inspect opt-13b -tp 2");
+  for (const Entry& entry : kModelCommands) {
+    apps.push_back(model->add_subcommand(entry.name, entry.help));
+    entry.add(apps.back(), &parsed[apps.size() - 1]);
+  }
+  try {
+    app.parse(RewriteShortNames(argc, argv));
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+  }
+  for (size_t i = 0; i < apps.size(); ++i) {
+    if (apps[i]->parsed()) return parsed[i];
+  }
+  return kExitUsage;
+}
+
+}  // namespace pamir::cli
