@@ -1,10 +1,10 @@
-// Collectives and messages between the ranks of a group. One implementation a transport; which one a
-// group gets is decided when it connects.
+// Collectives and messages between the ranks of a group. One implementation a transport; which one
+// a group gets is decided when it connects.
 //
-// Contract (docs/ARCHITECTURE.md, "one arithmetic"): AllReduce gives ((p0 + p1) + p2) + ... in fp32 in
-// rank order for every element, whatever the size, on every transport. All ranks call the same
-// operations in the same order. Every operation has a deadline; an error names the rank that did not
-// come. After an error the communicator is dead: every later call returns the same error.
+// Contract (docs/ARCHITECTURE.md, "one arithmetic"): AllReduce gives ((p0 + p1) + p2) + ... in fp32
+// in rank order for every element, whatever the size, on every transport. All ranks call the same
+// operations in the same order. Every operation has a deadline; an error names the rank that did
+// not come. After an error the communicator is dead: every later call returns the same error.
 #ifndef PAMIR_ENGINE_COMM_COMMUNICATOR_H_
 #define PAMIR_ENGINE_COMM_COMMUNICATOR_H_
 
@@ -50,8 +50,7 @@ class Communicator {
 
 // Brings one string from every rank of the world to every rank; rank order. The control plane gives
 // this (cluster/worker), tests give one over threads. Its error names the ranks that did not come.
-using ExchangeFn =
-    std::function<absl::StatusOr<std::vector<std::string>>(const std::string& mine)>;
+using ExchangeFn = std::function<absl::StatusOr<std::vector<std::string>>(const std::string& mine)>;
 
 enum class Transport : uint8_t {
   kAuto,  // shared memory where all ranks of the group are on one host, else Gloo

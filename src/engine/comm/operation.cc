@@ -7,12 +7,18 @@ namespace pamir::comm {
 
 const char* Name(Operation op) {
   switch (op) {
-    case Operation::kNone: return "nothing";
-    case Operation::kConnect: return "connect";
-    case Operation::kAllReduce: return "all-reduce";
-    case Operation::kGather: return "gather";
-    case Operation::kBroadcast: return "broadcast";
-    case Operation::kSendRecv: return "send/recv";
+    case Operation::kNone:
+      return "nothing";
+    case Operation::kConnect:
+      return "connect";
+    case Operation::kAllReduce:
+      return "all-reduce";
+    case Operation::kGather:
+      return "gather";
+    case Operation::kBroadcast:
+      return "broadcast";
+    case Operation::kSendRecv:
+      return "send/recv";
   }
   return "an unknown operation";
 }
@@ -28,33 +34,34 @@ absl::Status CheckBytes(const GroupInfo& group, Operation op, int64_t bytes) {
                                                  group.max_message_bytes, " (max_message_bytes)"));
 }
 
+absl::Status CheckFloats(const GroupInfo& group, Operation op, int64_t count) {
+  // Compared before multiplying: a count near the limit of int64 must not wrap around.
+  const int64_t most = group.max_message_bytes / static_cast<int64_t>(sizeof(float));
+  if (count >= 0 && count <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      Name(op), " of ", count, " floats; this group carries 0 to ", most, " (max_message_bytes)"));
+}
+
 absl::Status CheckRoot(const GroupInfo& group, Operation op, int root) {
   if (root >= 0 && root < group.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(Name(op), ": root ", root,
-                                                 " is not one of the group's ranks 0 to ",
-                                                 group.size() - 1));
+  return absl::InvalidArgumentError(absl::StrCat(
+      Name(op), ": root ", root, " is not one of the group's ranks 0 to ", group.size() - 1));
 }
 
 absl::Status CheckPeer(const GroupInfo& group, int peer) {
   if (peer >= 0 && peer < group.size() && peer != group.rank) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("send/recv: peer ", peer,
-                                                 " must be one of the group's ranks 0 to ",
-                                                 group.size() - 1, ", not ", group.rank, " itself"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("send/recv: peer ", peer, " must be one of the group's ranks 0 to ",
+                   group.size() - 1, ", not ", group.rank, " itself"));
 }
 
 absl::Status CheckCounts(const GroupInfo& group, const std::vector<int64_t>& counts) {
   if (static_cast<int>(counts.size()) != group.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("gather: ", counts.size(), " counts for ",
-                                                   group.size(), " ranks"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("gather: ", counts.size(), " counts for ", group.size(), " ranks"));
   }
   for (int64_t count : counts) {
-    // Compared before multiplying: a count near the limit of int64 must not wrap around.
-    if (count > group.max_message_bytes / static_cast<int64_t>(sizeof(float)) || count < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("gather of ", count,
-                                                     " floats; this group carries 0 to ",
-                                                     group.max_message_bytes,
-                                                     " bytes (max_message_bytes)"));
-    }
+    PAMIR_RETURN_IF_ERROR(CheckFloats(group, Operation::kGather, count));
   }
   return absl::OkStatus();
 }

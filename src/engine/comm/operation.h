@@ -31,6 +31,7 @@ struct GroupInfo {
 
 // INVALID_ARGUMENT unless 0 <= bytes <= max_message_bytes.
 absl::Status CheckBytes(const GroupInfo& group, Operation op, int64_t bytes);
+absl::Status CheckFloats(const GroupInfo& group, Operation op, int64_t count);
 absl::Status CheckRoot(const GroupInfo& group, Operation op, int root);
 // A peer is another rank of the group.
 absl::Status CheckPeer(const GroupInfo& group, int peer);

@@ -1,5 +1,5 @@
-// Compiled with -O3 (CMakeLists.txt): g++ 12 does not vectorise these loops at -O2. Vectors run over
-// elements, so each element keeps its order of additions and its bits.
+// Compiled with -O3 (CMakeLists.txt): g++ 12 does not vectorise these loops at -O2. Vectors run
+// over elements, so each element keeps its order of additions and its bits.
 #include "engine/comm/rank_sum.h"
 
 #include <algorithm>

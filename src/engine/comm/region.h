@@ -3,12 +3,13 @@
 //   RegionHeader
 //   RankLines [size]             doorbell, step counter, state of each rank
 //   RingLines [size][size]       counters of the ring from rank i to rank j
-//   slots     [size][2]          SlotHeader + slot_bytes: a rank's part in a collective; two, so that
+//   slots     [size][2]          SlotHeader + slot_bytes: a rank's part in a collective; two, so
+//   that
 //                                a fast rank writes the next step while others still read this one
 //   rings     [size][size]       ring_bytes: messages from rank i to rank j
 //
-// All offsets follow from the shape. Counters and states are atomics on lines of their own; the rest
-// is plain memory that they guard.
+// All offsets follow from the shape. Counters and states are atomics on lines of their own; the
+// rest is plain memory that they guard.
 #ifndef PAMIR_ENGINE_COMM_REGION_H_
 #define PAMIR_ENGINE_COMM_REGION_H_
 
@@ -45,8 +46,8 @@ inline constexpr size_t kReasonBytes = 248;
 
 struct RankLines {
   Doorbell bell;
-  // Steps of collectives that this rank has published. Step k says: my slot k % 2 is written, and I
-  // have read all that I wanted of step k - 2 and k - 1's predecessors.
+  // The step of the collectives that this rank has published. Step k says: my slot k % 2 is
+  // written, and I have finished reading all slots of step k - 1.
   alignas(64) std::atomic<uint64_t> step{0};
   alignas(64) std::atomic<RankState> state{RankState::kRunning};
   char reason[kReasonBytes] = {};  // written once, before state becomes kFailed

@@ -1,6 +1,6 @@
-// Collectives through the slots, in steps. In step k a rank writes its slot k % 2, publishes k, waits
-// for the others' k and reads their slots. It may write step k only when all have published k - 1:
-// they have then finished reading step k - 2, which lay in the same slot.
+// Collectives through the slots, in steps. In step k a rank writes its slot k % 2, publishes k,
+// waits for the others' k and reads their slots. It may write step k only when all have published k
+// - 1: they have then finished reading step k - 2, which lay in the same slot.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -22,9 +22,7 @@ constexpr int64_t kFloat = sizeof(float);
 
 absl::Status RegionCommunicator::AllReduce(float* data, int64_t count, StreamRef) {
   PAMIR_RETURN_IF_ERROR(error_.Get());
-  const bool fits = count >= 0 && count <= group_.max_message_bytes / kFloat;
-  absl::Status status =
-      fits ? absl::OkStatus() : CheckBytes(group_, Operation::kAllReduce, count < 0 ? -1 : INT64_MAX);
+  absl::Status status = CheckFloats(group_, Operation::kAllReduce, count);
   if (status.ok() && count > 0) {
     const bool direct = size() <= 2 || count * kFloat <= kDirectBytes;
     status = direct ? ReduceDirect(data, count) : ReduceScattered(data, count);

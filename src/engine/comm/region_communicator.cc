@@ -1,5 +1,5 @@
-// Life and death of the communicator, waiting for peers, messages through the rings. The collectives
-// are in region_collectives.cc.
+// Life and death of the communicator, waiting for peers, messages through the rings. The
+// collectives are in region_collectives.cc.
 #include "engine/comm/region_communicator.h"
 
 #include <algorithm>
@@ -48,10 +48,12 @@ absl::Status RegionCommunicator::Settle(absl::Status status) {
 absl::Status RegionCommunicator::PeerStateError(int peer) const {
   const RankLines& lines = region_.rank(peer);
   switch (lines.state.load()) {
-    case RankState::kRunning: return absl::OkStatus();
+    case RankState::kRunning:
+      return absl::OkStatus();
     case RankState::kLeft:
       return absl::UnavailableError(absl::StrCat(group_.RankName(peer), " has left the group"));
-    case RankState::kFailed: break;
+    case RankState::kFailed:
+      break;
   }
   const std::string reason(lines.reason, strnlen(lines.reason, kReasonBytes));
   return absl::UnavailableError(absl::StrCat(group_.RankName(peer), " gave up: ", reason));
@@ -104,7 +106,8 @@ absl::Status RegionCommunicator::Recv(int peer, void* data, int64_t bytes, Strea
   PAMIR_RETURN_IF_ERROR(error_.Get());
   absl::Status status = CheckPeer(group_, peer);
   if (status.ok()) status = CheckBytes(group_, Operation::kSendRecv, bytes);
-  if (status.ok()) status = RecvMessage(Operation::kSendRecv, peer, static_cast<char*>(data), bytes);
+  if (status.ok())
+    status = RecvMessage(Operation::kSendRecv, peer, static_cast<char*>(data), bytes);
   return Settle(std::move(status));
 }
 
@@ -209,8 +212,7 @@ absl::Status RegionCommunicator::Pull(Operation op, int peer, char* data, int64_
     const uint64_t written = ring.written.load();
     PAMIR_RETURN_IF_ERROR(CheckRing(peer, written, read));
     const auto at = static_cast<int64_t>(read % static_cast<uint64_t>(capacity));
-    const int64_t piece =
-        std::min({bytes, static_cast<int64_t>(written - read), capacity - at});
+    const int64_t piece = std::min({bytes, static_cast<int64_t>(written - read), capacity - at});
     std::memcpy(data, memory + at, static_cast<size_t>(piece));
     data += piece;
     bytes -= piece;

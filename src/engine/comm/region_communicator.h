@@ -71,7 +71,7 @@ class RegionCommunicator final : public Communicator {
   Region region_;
   const PeerCheck ended_;
   FirstError error_;
-  uint64_t step_ = 0;  // of collectives, as this rank counts them
+  uint64_t step_ = 0;                // of collectives, as this rank counts them
   std::vector<const float*> parts_;  // [size], reused
 };
 

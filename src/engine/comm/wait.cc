@@ -18,8 +18,8 @@ using SteadyClock = std::chrono::steady_clock;
 bool FutexWait(std::atomic<uint32_t>& word, uint32_t seen, SteadyClock::duration at_most) {
   const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(at_most).count();
   const timespec time{ns / 1'000'000'000, ns % 1'000'000'000};
-  const long rc = syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT, seen, &time,
-                          nullptr, 0);
+  const long rc =
+      syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT, seen, &time, nullptr, 0);
   return rc == -1 && errno == ETIMEDOUT;
 }
 
@@ -38,8 +38,8 @@ void Ring(Doorbell& bell) {
 absl::Status ParkUntil(Doorbell& mine, const WaitOptions& options, absl::FunctionRef<bool()> ready,
                        absl::FunctionRef<absl::Status(bool slow)> check) {
   // Bounded, since "for ever" would overflow the sum.
-  const auto deadline = SteadyClock::now() + absl::ToChronoNanoseconds(
-                                                 std::min(options.timeout, absl::Hours(1000)));
+  const auto deadline =
+      SteadyClock::now() + absl::ToChronoNanoseconds(std::min(options.timeout, absl::Hours(1000)));
   bool slow = false;
   for (;;) {
     const uint32_t heard = mine.rings.load();

@@ -1,10 +1,10 @@
-// How a rank waits for another: it spins for a while, since a sleeping thread wakes only after 50 to
-// 100 us on a virtual machine, then parks in the kernel, so that idle costs nothing.
+// How a rank waits for another: it spins for a while, since a sleeping thread wakes only after 50
+// to 100 us on a virtual machine, then parks in the kernel, so that idle costs nothing.
 //
 // A Doorbell lies in memory that all ranks of a group see and belongs to the one rank that waits on
-// it. Whoever makes something ready first stores it, then calls Ring(); the waiter first says that it
-// is parked, then looks again. Both sides use sequentially consistent atomics, so one of them sees
-// the other and no wake-up is lost. (No fences: ThreadSanitizer does not understand them.)
+// it. Whoever makes something ready first stores it, then calls Ring(); the waiter first says that
+// it is parked, then looks again. Both sides use sequentially consistent atomics, so one of them
+// sees the other and no wake-up is lost. (No fences: ThreadSanitizer does not understand them.)
 #ifndef PAMIR_ENGINE_COMM_WAIT_H_
 #define PAMIR_ENGINE_COMM_WAIT_H_
 

@@ -1,0 +1,17 @@
+// A group of one rank: nothing moves.
+#ifndef PAMIR_ENGINE_COMM_SOLO_H_
+#define PAMIR_ENGINE_COMM_SOLO_H_
+
+#include <memory>
+
+#include "engine/comm/communicator.h"
+#include "engine/comm/operation.h"
+
+namespace pamir::comm {
+
+// group.size() is 1.
+std::unique_ptr<Communicator> SoloCommunicator(GroupInfo group);
+
+}  // namespace pamir::comm
+
+#endif  // PAMIR_ENGINE_COMM_SOLO_H_
