@@ -108,10 +108,11 @@ HWY_INLINE void TileStep(const TileArgs<T>& a, const T* const (&w)[kMaxStreams],
 
 template <typename T, int kRows>
 HWY_INLINE void LoadSums(const TileArgs<T>& a, Sums<kRows>& sums) {
+  constexpr int kStreams = StreamsFor(kRows);
   HWY_UNROLL(14)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(4)
-    for (int s = 0; s < StreamsFor(kRows); ++s) {
+    for (int s = 0; s < kStreams; ++s) {
       HWY_UNROLL(16)
       for (int v = 0; v < kVecs; ++v) {
         const float* c = a.c[s] + r * a.c_stride[s] + v * kLanes;
@@ -123,10 +124,11 @@ HWY_INLINE void LoadSums(const TileArgs<T>& a, Sums<kRows>& sums) {
 
 template <typename T, int kRows>
 HWY_INLINE void StoreSums(const TileArgs<T>& a, const Sums<kRows>& sums) {
+  constexpr int kStreams = StreamsFor(kRows);
   HWY_UNROLL(14)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(4)
-    for (int s = 0; s < StreamsFor(kRows); ++s) {
+    for (int s = 0; s < kStreams; ++s) {
       HWY_UNROLL(16)
       for (int v = 0; v < kVecs; ++v) {
         hn::StoreU(sums[r][s][v], Floats(), a.c[s] + r * a.c_stride[s] + v * kLanes);
