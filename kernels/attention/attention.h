@@ -60,7 +60,8 @@ int64_t AttentionScratchBytes(int64_t tokens_max, int64_t context_max, int64_t h
 // Stores k and v of all T tokens at their positions.
 void WriteKv(const KernelContext& context, const AttentionArgs& args);
 
-// For each token, attention over positions 0 .. its own. The step's own keys must have been written.
+// For each token, attention over positions 0 .. its own. The step's own keys must have been
+// written.
 void Attention(const KernelContext& context, const AttentionArgs& args);
 
 void WriteKvReference(const AttentionArgs& args);

@@ -10,8 +10,8 @@
 
 namespace pamir::kernels {
 
-// out[t] = row (ids[t] - first_row) of the packed table (kPanels, [vocab shard, width]) where this rank
-// holds it, else zeros: the ranks' all-reduce puts them together.
+// out[t] = row (ids[t] - first_row) of the packed table (kPanels, [vocab shard, width]) where this
+// rank holds it, else zeros: the ranks' all-reduce puts them together.
 struct GatherArgs {
   const int32_t* ids = nullptr;  // [tokens]
   int64_t tokens = 0;

@@ -1,5 +1,5 @@
-// Residual + bias + LayerNorm, fused: x += delta + bias; y = (x - mean) / sqrt(var + eps) * gamma + beta.
-// Mean and variance (biased) in fp32 over the row in a fixed order.
+// Residual + bias + LayerNorm, fused: x += delta + bias; y = (x - mean) / sqrt(var + eps) * gamma +
+// beta. Mean and variance (biased) in fp32 over the row in a fixed order.
 #ifndef PAMIR_KERNELS_NORM_NORM_H_
 #define PAMIR_KERNELS_NORM_NORM_H_
 
@@ -19,7 +19,7 @@ struct NormArgs {
   const float* gamma = nullptr;  // [width] or null: 1
   const float* beta = nullptr;   // [width] or null: 0
   float epsilon = 1e-5f;
-  float* y = nullptr;            // [rows][width]; may be x (post-norm models)
+  float* y = nullptr;  // [rows][width]; may be x (post-norm models)
 };
 
 void AddNorm(const KernelContext& context, const NormArgs& args);

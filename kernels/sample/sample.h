@@ -1,8 +1,15 @@
-// From logits to a token: greedy, or temperature, top-k and top-p with a counter-based random number.
+// From logits to a token: greedy, or temperature, top-k and top-p with a counter-based random
+// number.
 //
-// The draw is a function of (logits, parameters, seed, choice, position) alone. Candidates are ordered
-// by logit descending, then id ascending; u = PhiloxUniform(seed, choice, position); the token is the
-// first candidate whose cumulative probability exceeds u times the kept mass.
+// The draw is a function of (logits, parameters, seed, choice, position) alone.
+//   1. Likeliest first means by logit descending, then by id ascending. Greedy takes the first.
+//   2. top_k keeps the k likeliest; then top_p keeps, of these, the fewest likeliest ones whose
+//      probabilities (softmax of logit / temperature over what top_k kept) sum to at least top_p,
+//      and at least one. Neither sorts the vocabulary.
+//   3. u = PhiloxUniform(seed, choice, position); walking the kept ids upwards, the token is the
+//   first
+//      whose cumulative probability mass exceeds u times the kept mass.
+// Logits may be -inf (never drawn); a NaN is passed over. Where no logit is above -inf: token 0.
 #ifndef PAMIR_KERNELS_SAMPLE_SAMPLE_H_
 #define PAMIR_KERNELS_SAMPLE_SAMPLE_H_
 
@@ -25,11 +32,11 @@ struct SampleArgs {
   const float* logits = nullptr;  // [rows][stride]
   int64_t rows = 0;
   int64_t stride = 0;
-  int64_t vocab = 0;                // ids 0 .. vocab - 1 take part
+  int64_t vocab = 0;                  // ids 0 .. vocab - 1 take part
   const SampleRow* params = nullptr;  // [rows]
   int32_t* tokens = nullptr;          // [rows] out
-  float* logprobs = nullptr;          // [rows] out: log softmax(logits)[token], temperature 1, no cuts
-  void* scratch = nullptr;            // SampleScratchBytes(vocab, threads)
+  float* logprobs = nullptr;  // [rows] out: log softmax(logits)[token], temperature 1, no cuts
+  void* scratch = nullptr;    // SampleScratchBytes(vocab, threads)
 };
 int64_t SampleScratchBytes(int64_t vocab, int threads);
 void Sample(const KernelContext& context, const SampleArgs& args);
