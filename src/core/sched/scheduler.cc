@@ -46,6 +46,10 @@ absl::Status Scheduler::CheckRequest(const flow::TokenRequest& request) const {
   if (ledger_.Contains(request.id)) {
     return absl::AlreadyExistsError(absl::StrCat("request id ", request.id.value, " is in use"));
   }
+  return CheckFits(request, options_);
+}
+
+absl::Status CheckFits(const flow::TokenRequest& request, const SchedulerOptions& options) {
   if (request.prompt.empty()) {
     return absl::InvalidArgumentError("prompt is empty; it must hold at least one token");
   }
@@ -56,12 +60,13 @@ absl::Status Scheduler::CheckRequest(const flow::TokenRequest& request) const {
   // The last id of a prompt that is only scored is never fed.
   const int64_t length = static_cast<int64_t>(request.prompt.size());
   const int64_t needed = request.max_tokens == 0 ? length - 1 : length + 1;
-  if (needed <= context_limit_) return absl::OkStatus();
+  const int32_t limit = ContextLimit(options);
+  if (needed <= limit) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "prompt has ", length, " tokens; the context is ", context_limit_,
+      "prompt has ", length, " tokens; the context is ", limit,
       request.max_tokens == 0 ? "" : ", and at least one token of it must be left to generate",
-      context_limit_ < options_.max_model_len
-          ? absl::StrCat(" (what the KV cache holds; the model's is ", options_.max_model_len, ")")
+      limit < options.max_model_len
+          ? absl::StrCat(" (what the KV cache holds; the model's is ", options.max_model_len, ")")
           : std::string()));
 }
 

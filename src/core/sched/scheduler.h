@@ -45,6 +45,10 @@ struct SchedulerStats {
   uint64_t tokens_generated = 0, preemptions = 0;
 };
 
+// INVALID_ARGUMENT where a request can never run under these limits: an empty prompt, one longer
+// than the context, max_tokens < 0. Also for whoever wants to refuse it before it is queued.
+absl::Status CheckFits(const flow::TokenRequest& request, const SchedulerOptions& options);
+
 class Scheduler {
  public:
   // CHECK: CheckOptions(options) is OK.
