@@ -31,8 +31,8 @@ class OptRank final : public flow::Rank {
   OptRank(const OptRankOptions& options, weights::RankWeights weights, comm::Groups groups,
           StepBuffers buffers, KvPool kv)
       : options_(options),
-        place_(spec::PlaceOfRank(options.plan, options.rank)),
-        stage_(options.plan.stages[place_.stage]),
+        place_(spec::PlaceOfRank(options_.plan, options_.rank)),
+        stage_(options_.plan.stages[place_.stage]),
         shard_(stage_.shards[place_.tensor_index]),
         pool_(options.threads),
         weights_(std::move(weights)),
