@@ -1,4 +1,5 @@
-// Against Hugging Face's tokenizer: tests/golden/golden.json.
+// Against Hugging Face's tokenizer: tests/golden/golden.json, and hf_cases.json (random text and
+// ids, made by make_hf_cases.py).
 #include "nlohmann/json.hpp"
 #include "text_testing.h"
 
@@ -63,6 +64,23 @@ TEST(GoldenText, HeldoutHasAsManyTokens) {
   const std::vector<TokenId> ids = WithBos(*text, heldout);
   EXPECT_EQ(ids.size(), Golden()["fable-14m"]["heldout_tokens"].get<size_t>());
   EXPECT_EQ(*text->Decode(ids, true), heldout);
+}
+
+TEST(GoldenText, RandomTextEqualsHuggingFaces) {
+  const auto text = LoadTokenizer("configs/models/fable-14m");
+  ASSERT_NE(text, nullptr);
+  const Json cases = Json::parse(ReadFile("tests/unit/text/hf_cases.json"));
+  EXPECT_GE(cases["encode"].size(), 250u);
+  for (const Json& c : cases["encode"]) {
+    const auto ids = text->Encode(c["text"].get<std::string>());
+    ASSERT_TRUE(ids.ok()) << ids.status();
+    EXPECT_EQ(*ids, c["ids"].get<std::vector<TokenId>>()) << c["text"].dump(-1, ' ', true);
+  }
+  EXPECT_GE(cases["decode"].size(), 250u);
+  for (const Json& c : cases["decode"]) {
+    EXPECT_EQ(*text->Decode(c["ids"].get<std::vector<TokenId>>(), true),
+              c["text"].get<std::string>());
+  }
 }
 
 }  // namespace
