@@ -72,8 +72,8 @@ struct GroupOptions {
 
 // The two groups of a rank: its stage's tensor-parallel ranks, and all ranks (stage to stage).
 struct Groups {
-  std::unique_ptr<Communicator> stage;
-  std::unique_ptr<Communicator> world;
+  std::shared_ptr<Communicator> stage;  // shared with whoever may have to Abort it
+  std::shared_ptr<Communicator> world;
 };
 absl::StatusOr<Groups> ConnectGroups(const GroupOptions& options, const ExchangeFn& exchange);
 

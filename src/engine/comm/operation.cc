@@ -19,6 +19,8 @@ const char* Name(Operation op) {
       return "broadcast";
     case Operation::kSendRecv:
       return "send/recv";
+    case Operation::kGaveUp:
+      return "giving up";
   }
   return "an unknown operation";
 }

@@ -12,7 +12,15 @@
 namespace pamir::comm {
 
 // Goes over the wire; append only.
-enum class Operation : uint32_t { kNone, kConnect, kAllReduce, kGather, kBroadcast, kSendRecv };
+enum class Operation : uint32_t {
+  kNone,
+  kConnect,
+  kAllReduce,
+  kGather,
+  kBroadcast,
+  kSendRecv,
+  kGaveUp
+};
 
 // "all-reduce", for messages; any value is safe.
 const char* Name(Operation op);

@@ -53,15 +53,6 @@ bool HasEnded(const OwnedFd& process, int pid) {
 
 }  // namespace
 
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) close(fd_);
-}
-
-OwnedFd& OwnedFd::operator=(OwnedFd&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
 absl::StatusOr<OwnedFd> MakeSegment(const RegionShape& shape) {
   const size_t bytes = RegionBytes(shape);
   OwnedFd fd(memfd_create("pamir-comm", MFD_CLOEXEC | MFD_ALLOW_SEALING));

@@ -7,22 +7,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/comm/owned_fd.h"
 #include "engine/comm/region_communicator.h"
 
 namespace pamir::comm {
-
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  ~OwnedFd();
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  OwnedFd& operator=(OwnedFd&& other) noexcept;
-  int get() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 // Made by the group's first rank, all its memory with it; RESOURCE_EXHAUSTED if the host has not
 // that much. The others map it while the descriptor is open; close it once they have.

@@ -1,0 +1,129 @@
+#include "engine/comm/connect_group.h"
+
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "engine/comm/gloo.h"
+#include "engine/comm/region_communicator.h"
+#include "engine/comm/solo.h"
+
+namespace pamir::comm {
+
+GroupConnection::GroupConnection(const GroupOptions& options, std::vector<int> members,
+                                 const std::vector<Hello>& hellos)
+    : wanted_(options.transport) {
+  for (size_t r = 0; r < members.size(); ++r) {
+    if (members[r] == options.world_rank) group_.rank = static_cast<int>(r);
+    hellos_.push_back(hellos[static_cast<size_t>(members[r])]);
+  }
+  group_.world_rank_of = std::move(members);
+  group_.timeout = options.timeout;
+  group_.spin = options.spin;
+  group_.max_message_bytes = options.max_message_bytes;
+}
+
+absl::Status GroupConnection::Choose() {
+  if (group_.size() == 1) return absl::OkStatus();
+  const absl::Status shm = CheckShm();
+  kind_ = wanted_ == Transport::kGloo || (wanted_ == Transport::kAuto && !shm.ok())
+              ? Transport::kGloo
+              : Transport::kShm;
+  return kind_ == Transport::kShm ? shm : CheckGloo();
+}
+
+absl::Status GroupConnection::CheckShm() const {
+  if (group_.size() > kMaxRegionRanks) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shared memory joins up to ", kMaxRegionRanks, " ranks, not ", group_.size()));
+  }
+  for (int r = 1; r < group_.size(); ++r) {
+    if (hello(r).host == hello(0).host) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        group_.RankName(0), " and ", group_.RankName(r),
+        " share no memory: they run on different hosts, in different containers or as different "
+        "users"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupConnection::CheckGloo() const {
+  for (int r = 0; r < group_.size(); ++r) {
+    if (hello(r).has_interface) continue;
+    for (int other = 0; other < group_.size(); ++other) {
+      if (hello(other).loopback == hello(r).loopback) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          group_.RankName(other), " is on another host than ", group_.RankName(r), ", and ",
+          group_.RankName(r),
+          " listens on loopback only: start each worker with --data-interface and the network "
+          "interface (as `ip link` names it) through which the others reach it"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Meeting> GroupConnection::Open(const GlooDevice& device) {
+  Meeting meeting;
+  if (kind_ == Transport::kShm && group_.rank == 0) {
+    PAMIR_ASSIGN_OR_RETURN(segment_,
+                           MakeSegment(ShapeFor(group_.size(), group_.max_message_bytes)));
+    meeting.segment_fd = segment_.get();
+  }
+  if (kind_ == Transport::kGloo) {
+    PAMIR_ASSIGN_OR_RETURN(mesh_, GlooMesh::Listen(device, group_));
+    meeting.addresses = mesh_->addresses();
+  }
+  return meeting;
+}
+
+absl::Status GroupConnection::Join(const std::vector<Meeting>& meetings) {
+  std::vector<Meeting> ours;
+  for (int world_rank : group_.world_rank_of) {
+    ours.push_back(meetings[static_cast<size_t>(world_rank)]);
+  }
+  if (kind_ == Transport::kShm) return JoinShm(ours[0]);
+  if (kind_ == Transport::kGloo) return JoinGloo(ours);
+  return absl::OkStatus();
+}
+
+absl::Status GroupConnection::JoinShm(const Meeting& leader) {
+  if (leader.segment_fd < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(group_.RankName(0), " offered no shared memory"));
+  }
+  PAMIR_ASSIGN_OR_RETURN(region_, MapSegment(hello(0).pid, leader.segment_fd,
+                                             ShapeFor(group_.size(), group_.max_message_bytes)));
+  return absl::OkStatus();
+}
+
+absl::Status GroupConnection::JoinGloo(const std::vector<Meeting>& meetings) {
+  const auto me = static_cast<size_t>(group_.rank);
+  std::vector<std::string> peers(meetings.size());
+  for (size_t r = 0; r < meetings.size(); ++r) {
+    if (r == me) continue;
+    const std::vector<std::string>& theirs = meetings[r].addresses;
+    // Gloo's addresses have one length; anything else is not one.
+    if (theirs.size() != meetings.size() || theirs[me].size() != mesh_->addresses()[r].size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(group_.RankName(static_cast<int>(r)), " offered no usable address"));
+    }
+    peers[r] = theirs[me];
+  }
+  return mesh_->Connect(peers);
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> GroupConnection::Start() {
+  segment_ = OwnedFd();
+  if (kind_ == Transport::kGloo) return StartGloo(std::move(mesh_));
+  if (kind_ == Transport::kAuto) return SoloCommunicator(std::move(group_));
+  std::vector<int> pids;
+  for (const Hello& hello : hellos_) pids.push_back(hello.pid);
+  PeerCheck ended = WatchProcesses(group_, pids);
+  return std::make_unique<RegionCommunicator>("shm", std::move(group_), *std::move(region_),
+                                              std::move(ended));
+}
+
+}  // namespace pamir::comm
