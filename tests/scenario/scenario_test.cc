@@ -20,7 +20,10 @@ std::filesystem::path Folder() {
 std::vector<std::string> Names() {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(Folder())) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
+    const std::filesystem::path& path = entry.path();
+    if (path.extension() == ".txt" && path.stem() != "CMakeLists") {
+      names.push_back(path.stem().string());
+    }
   }
   std::sort(names.begin(), names.end());
   return names;
