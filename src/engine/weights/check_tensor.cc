@@ -25,21 +25,25 @@ uint32_t FirstBadMagnitude(DType from, DType to) {
   return 0;
 }
 
-// The largest magnitude of a block decides in one pass that the compiler makes vectors of; only a
-// block with something wrong is searched.
+// Whether all of `count` magnitudes are below `bad`. A difference has its top bit set where that is
+// so; no branch in the loop, so that the compiler makes vectors of it.
+template <typename Bits>
+inline bool AllBelow(const Bits* data, int64_t count, Bits bad) {
+  constexpr Bits kTopBit = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+  Bits all = kTopBit;
+  for (int64_t i = 0; i < count; ++i) {
+    all &= static_cast<Bits>((data[i] & static_cast<Bits>(~kTopBit)) - bad);
+  }
+  return all != 0;
+}
+
 template <typename Bits>
 int64_t FirstAtLeast(const Bits* data, int64_t count, Bits bad) {
-  constexpr Bits kMagnitude = static_cast<Bits>(~Bits{0}) >> 1;
-  constexpr int64_t kBlock = 4096;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = std::min(count, begin + kBlock);
-    // The top bit of the difference is set where the magnitude is below `bad`.
-    Bits all = static_cast<Bits>(~Bits{0});
-    for (int64_t i = begin; i < end; ++i) all &= static_cast<Bits>((data[i] & kMagnitude) - bad);
-    if (all & static_cast<Bits>(~kMagnitude)) continue;
-    for (int64_t i = begin; i < end; ++i) {
-      if ((data[i] & kMagnitude) >= bad) return i;
-    }
+  constexpr int64_t kBlock = 1024;  // fixed, so that whole blocks need no remainder loop
+  int64_t i = 0;
+  while (i + kBlock <= count && AllBelow(data + i, kBlock, bad)) i += kBlock;
+  for (; i < count; ++i) {
+    if (!AllBelow(data + i, 1, bad)) return i;
   }
   return -1;
 }
@@ -71,9 +75,9 @@ absl::Status CheckFinite(const std::string& tensor, DType from, DType to, const 
                          int64_t rows, int64_t columns, int64_t first_row, int64_t first_column) {
   const int64_t index = FirstNotFinite(from, to, data, rows * columns);
   if (index < 0) return absl::OkStatus();
-  const std::string place = absl::StrCat("tensor \"", tensor, "\" at [",
-                                         first_row + index / columns, ", ",
-                                         first_column + index % columns, "]: ");
+  const std::string place =
+      absl::StrCat("tensor \"", tensor, "\" at [", first_row + index / columns, ", ",
+                   first_column + index % columns, "]: ");
   const float value = LoadAsFloat(from, data, index);
   if (std::isfinite(value)) {
     return absl::InvalidArgumentError(absl::StrCat(place, value, " is too large for ", Name(to),

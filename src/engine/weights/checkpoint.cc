@@ -55,9 +55,9 @@ class Checkpoint final : public TensorSource {
   };
 
   absl::Status Missing(const std::string& name) const {
-    return absl::NotFoundError(absl::StrCat("tensor \"", name, "\" is not in ", directory_, " (",
-                                            files_.size(), files_.size() == 1 ? " file, " : " files, ",
-                                            tensors_.size(), " tensors)"));
+    return absl::NotFoundError(
+        absl::StrCat("tensor \"", name, "\" is not in ", directory_, " (", files_.size(),
+                     files_.size() == 1 ? " file, " : " files, ", tensors_.size(), " tensors)"));
   }
 
   absl::StatusOr<size_t> AddFile(const std::string& name);
@@ -72,8 +72,7 @@ class Checkpoint final : public TensorSource {
 
 absl::StatusOr<std::vector<StoredTensor>> ReadHeader(const File& file) {
   uint8_t first[kHeaderLengthBytes] = {};
-  PAMIR_RETURN_IF_ERROR(
-      file.ReadAt(0, std::min<int64_t>(file.size(), kHeaderLengthBytes), first));
+  PAMIR_RETURN_IF_ERROR(file.ReadAt(0, std::min<int64_t>(file.size(), kHeaderLengthBytes), first));
   absl::StatusOr<int64_t> length = HeaderLength(first, file.size());
   if (!length.ok()) return WithFile(length.status(), file.path());
   std::string json(static_cast<size_t>(*length), '\0');
@@ -102,10 +101,9 @@ absl::Status Checkpoint::AddTensor(size_t file, StoredTensor tensor) {
   const std::string stored = tensor.name;
   const auto [it, added] = tensors_.emplace(name, Location{file, std::move(tensor)});
   if (added) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(files_[file].path(), ": tensor \"", EscapeForLog(stored, 100),
-                   "\" is there again as \"", EscapeForLog(it->second.tensor.name, 100), "\" in ",
-                   files_[it->second.file].path()));
+  return absl::InvalidArgumentError(absl::StrCat(
+      files_[file].path(), ": tensor \"", EscapeForLog(stored, 100), "\" is there again as \"",
+      EscapeForLog(it->second.tensor.name, 100), "\" in ", files_[it->second.file].path()));
 }
 
 absl::Status Checkpoint::AddIndexedFiles() {
@@ -119,8 +117,8 @@ absl::Status Checkpoint::AddIndexedFiles() {
     shards[entry.shard] = 0;
   }
   if (shards.empty() || shards.size() > kMaxShards) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": it names ", shards.size(),
-                                                   " files; there may be 1 to ", kMaxShards));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": it names ", shards.size(), " files; there may be 1 to ", kMaxShards));
   }
   for (auto& [name, file] : shards) {
     absl::StatusOr<size_t> added = AddFile(name);
@@ -141,8 +139,7 @@ absl::Status Checkpoint::AddIndexedFiles() {
   return absl::OkStatus();
 }
 
-absl::Status Checkpoint::Read(const std::string& name, Range rows, Range columns,
-                              void* out) const {
+absl::Status Checkpoint::Read(const std::string& name, Range rows, Range columns, void* out) const {
   const auto it = tensors_.find(name);
   if (it == tensors_.end()) return Missing(name);
   const File& file = files_[it->second.file];
@@ -176,7 +173,8 @@ absl::Status NoCheckpoint(const std::string& directory, const std::vector<std::s
     if (absl::EndsWith(name, ".bin") || absl::EndsWith(name, ".pt")) pickles.push_back(name);
     if (absl::EndsWith(name, ".safetensors")) others.push_back(name);
   }
-  const std::string wanted = absl::StrCat(directory, " has neither ", kSingleFile, " nor ", kIndexFile);
+  const std::string wanted =
+      absl::StrCat(directory, " has neither ", kSingleFile, " nor ", kIndexFile);
   if (!others.empty()) {
     return absl::NotFoundError(absl::StrCat(wanted, ", only ", others.front(), " and ",
                                             others.size() - 1, " more; rename the one file to ",
@@ -186,7 +184,8 @@ absl::Status NoCheckpoint(const std::string& directory, const std::vector<std::s
     return absl::FailedPreconditionError(absl::StrCat(
         wanted, ", only PyTorch files (", pickles.front(),
         "). Those can run code while they are read, so Pamir does not open them; convert them "
-        "once with scripts/convert-bin ", directory));
+        "once with scripts/convert-bin ",
+        directory));
   }
   return absl::NotFoundError(absl::StrCat(wanted, "; is it a model's directory?"));
 }

@@ -18,8 +18,8 @@ struct IndexEntry {
   std::string shard;  // a plain file name, of the index's own directory
 };
 
-// The entries of weight_map, sorted by tensor. Errors: not JSON, no weight_map, a tensor named twice,
-// a shard that is no plain file name.
+// The entries of weight_map, sorted by tensor. Errors: not JSON, no weight_map, a tensor named
+// twice, a shard that is no plain file name.
 absl::StatusOr<std::vector<IndexEntry>> ParseCheckpointIndex(const std::string& json);
 
 }  // namespace pamir::weights

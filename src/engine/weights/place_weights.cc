@@ -13,36 +13,74 @@ static_assert(spec::kOutputPadding == kernels::kPanelOutputs,
 void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base, LayerWeights& layer) {
   const auto vector = reinterpret_cast<const float*>(base + piece.offset);
   switch (piece.role) {
-    case WeightRole::kAttentionGamma: layer.attention_norm.gamma = vector; break;
-    case WeightRole::kAttentionBeta: layer.attention_norm.beta = vector; break;
-    case WeightRole::kQkv: layer.qkv = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kQkvBias: layer.qkv_bias = vector; break;
-    case WeightRole::kOut: layer.out = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kOutBias: layer.out_bias = vector; break;
-    case WeightRole::kFfnGamma: layer.ffn_norm.gamma = vector; break;
-    case WeightRole::kFfnBeta: layer.ffn_norm.beta = vector; break;
-    case WeightRole::kFc1: layer.fc1 = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kFc1Bias: layer.fc1_bias = vector; break;
-    case WeightRole::kFc2: layer.fc2 = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kFc2Bias: layer.fc2_bias = vector; break;
-    default: break;
+    case WeightRole::kAttentionGamma:
+      layer.attention_norm.gamma = vector;
+      break;
+    case WeightRole::kAttentionBeta:
+      layer.attention_norm.beta = vector;
+      break;
+    case WeightRole::kQkv:
+      layer.qkv = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kQkvBias:
+      layer.qkv_bias = vector;
+      break;
+    case WeightRole::kOut:
+      layer.out = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kOutBias:
+      layer.out_bias = vector;
+      break;
+    case WeightRole::kFfnGamma:
+      layer.ffn_norm.gamma = vector;
+      break;
+    case WeightRole::kFfnBeta:
+      layer.ffn_norm.beta = vector;
+      break;
+    case WeightRole::kFc1:
+      layer.fc1 = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kFc1Bias:
+      layer.fc1_bias = vector;
+      break;
+    case WeightRole::kFc2:
+      layer.fc2 = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kFc2Bias:
+      layer.fc2_bias = vector;
+      break;
+    default:
+      break;
   }
 }
 
 void PlaceOutsideLayers(const WeightPiece& piece, DType dtype, const char* base, RankWeights& w) {
   const char* at = base + piece.offset;
   switch (piece.role) {
-    case WeightRole::kEmbedding: w.embedding = MatrixOf(piece, dtype, base); break;
+    case WeightRole::kEmbedding:
+      w.embedding = MatrixOf(piece, dtype, base);
+      break;
     case WeightRole::kPositions:
       w.positions = at;
       w.positions_dtype = dtype;
       break;
-    case WeightRole::kProjectIn: w.project_in = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kProjectOut: w.project_out = MatrixOf(piece, dtype, base); break;
-    case WeightRole::kFinalGamma: w.final_norm.gamma = reinterpret_cast<const float*>(at); break;
-    case WeightRole::kFinalBeta: w.final_norm.beta = reinterpret_cast<const float*>(at); break;
-    case WeightRole::kLmHead: w.lm_head = MatrixOf(piece, dtype, base); break;
-    default: break;
+    case WeightRole::kProjectIn:
+      w.project_in = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kProjectOut:
+      w.project_out = MatrixOf(piece, dtype, base);
+      break;
+    case WeightRole::kFinalGamma:
+      w.final_norm.gamma = reinterpret_cast<const float*>(at);
+      break;
+    case WeightRole::kFinalBeta:
+      w.final_norm.beta = reinterpret_cast<const float*>(at);
+      break;
+    case WeightRole::kLmHead:
+      w.lm_head = MatrixOf(piece, dtype, base);
+      break;
+    default:
+      break;
   }
 }
 

@@ -22,25 +22,25 @@ struct NormWeights {
   const float* beta = nullptr;
 };
 
-// One layer's slice. Biases are fp32, null where the model has none. out_bias and fc2_bias are whole
-// on every rank: they are added once, after the all-reduce.
+// One layer's slice. Biases are fp32, null where the model has none. out_bias and fc2_bias are
+// whole on every rank: they are added once, after the all-reduce.
 struct LayerWeights {
   NormWeights attention_norm;  // self_attn_layer_norm
   kernels::Matrix qkv;         // [3 * local heads * head_dim, hidden]: q rows, then k, then v
   const float* qkv_bias = nullptr;
-  kernels::Matrix out;         // [hidden, local heads * head_dim]
+  kernels::Matrix out;  // [hidden, local heads * head_dim]
   const float* out_bias = nullptr;
-  NormWeights ffn_norm;        // the layer's final_layer_norm
-  kernels::Matrix fc1;         // [local ffn, hidden]
+  NormWeights ffn_norm;  // the layer's final_layer_norm
+  kernels::Matrix fc1;   // [local ffn, hidden]
   const float* fc1_bias = nullptr;
-  kernels::Matrix fc2;         // [hidden, local ffn]; kNeurons for ReLU models
+  kernels::Matrix fc2;  // [hidden, local ffn]; kNeurons for ReLU models
   const float* fc2_bias = nullptr;
 };
 
 struct RankWeights {
   // First and last stage; one copy where they are the same. kPanels, [vocab shard, embed].
   kernels::Matrix embedding;
-  kernels::Matrix lm_head;      // last stage; the embedding where tied
+  kernels::Matrix lm_head;          // last stage; the embedding where tied
   const void* positions = nullptr;  // first stage: [positions + 2, hidden], row-major
   DType positions_dtype = DType::kFloat16;
   kernels::Matrix project_in;   // first stage of projected models, [hidden, embed]
@@ -57,9 +57,9 @@ struct LoadProgress {
   int64_t bytes_total = 0;
 };
 
-// Reads, checks (shape, dtype, NaN and Inf) and packs the slice of `rank`; several reads in flight on
-// `threads` threads. `progress` is called from any of them, at most ten times a second, and once at
-// the end; it may be null.
+// Reads, checks (shape, dtype, NaN and Inf) and packs the slice of `rank`; several reads in flight
+// on `threads` threads. `progress` is called from any of them, at most ten times a second, and once
+// at the end; it may be null.
 absl::StatusOr<RankWeights> LoadRankWeights(const spec::ModelSpec& model,
                                             const spec::ShardPlan& plan, int rank,
                                             const TensorSource& source, int threads,

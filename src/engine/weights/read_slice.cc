@@ -61,9 +61,9 @@ absl::Status ReadSlice(const File& file, const StoredTensor& tensor, Range rows,
   PAMIR_ASSIGN_OR_RETURN(const Matrix2d shape, AsMatrix(tensor.info.shape));
   if (rows.begin < 0 || rows.size() < 0 || rows.end > shape.rows || columns.begin < 0 ||
       columns.size() < 0 || columns.end > shape.columns) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "rows ", rows.begin, "..", rows.end, " and columns ", columns.begin, "..", columns.end,
-        " are not within [", shape.rows, ", ", shape.columns, "]"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows ", rows.begin, "..", rows.end, " and columns ", columns.begin, "..",
+                     columns.end, " are not within [", shape.rows, ", ", shape.columns, "]"));
   }
   if (rows.size() == 0 || columns.size() == 0) return absl::OkStatus();
   Segments segments;

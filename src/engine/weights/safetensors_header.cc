@@ -126,8 +126,8 @@ class HeaderEvents final : public nlohmann::json_sax<Json> {
     }
     entries_.push_back({name, {}, {}, {}});
     if (name.size() <= kMaxTensorNameBytes) return true;
-    return Fail(absl::StrCat("its name has ", name.size(), " bytes; at most ",
-                             kMaxTensorNameBytes, " are read"));
+    return Fail(absl::StrCat("its name has ", name.size(), " bytes; at most ", kMaxTensorNameBytes,
+                             " are read"));
   }
 
   bool Unexpected(const char* what) {
@@ -180,9 +180,9 @@ absl::StatusOr<StoredTensor> CheckEntry(const Entry& entry, int64_t data_begin, 
     if (__builtin_mul_overflow(bytes, size, &bytes)) bytes = UINT64_MAX;
   }
   if (bytes != end - begin || bytes == UINT64_MAX) {
-    return TensorError(entry.name, absl::StrCat("shape [", absl::StrJoin(*entry.shape, ", "),
-                                                "] of ", *entry.dtype, " does not fill its ",
-                                                end - begin, " bytes"));
+    return TensorError(entry.name,
+                       absl::StrCat("shape [", absl::StrJoin(*entry.shape, ", "), "] of ",
+                                    *entry.dtype, " does not fill its ", end - begin, " bytes"));
   }
   StoredTensor tensor{entry.name, {*dtype, {}}, 0, 0};
   for (const uint64_t size : *entry.shape) {
@@ -220,9 +220,9 @@ absl::StatusOr<int64_t> HeaderLength(const uint8_t* first_bytes, int64_t file_si
   uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = length << 8 | first_bytes[i];
   if (length > static_cast<uint64_t>(kMaxHeaderBytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("its header would have ", length, " bytes; at most ", kMaxHeaderBytes,
-                     " are read. Is it a safetensors file?"));
+    return absl::InvalidArgumentError(absl::StrCat("its header would have ", length,
+                                                   " bytes; at most ", kMaxHeaderBytes,
+                                                   " are read. Is it a safetensors file?"));
   }
   if (static_cast<int64_t>(length) > file_size - kHeaderLengthBytes) {
     return absl::InvalidArgumentError(absl::StrCat("its header would have ", length,
