@@ -5,7 +5,7 @@
 namespace pamir::testing {
 namespace {
 
-constexpr uint64_t kSeeds = 400;
+constexpr uint64_t kSeeds = 1000;
 constexpr int kOperations = 500;
 
 TEST(SchedulerModel, HoldsUnderRandomOperations) {
