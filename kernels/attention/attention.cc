@@ -127,6 +127,8 @@ void Attention(const KernelContext& context, const AttentionArgs& args) {
 }
 
 void CopyKvBlock(const KvLayer& kv, int64_t from, int64_t to) {
+  PAMIR_CHECK(from >= 0 && from < kv.num_blocks && to >= 0 && to < kv.num_blocks && from != to,
+              absl::StrCat("copy of block ", from, " to ", to, " of ", kv.num_blocks));
   const int64_t bytes = KvPlaneBytes(kv.dtype, 1, kv.heads, kv.head_dim);
   for (void* plane : {kv.k, kv.v}) {
     char* base = static_cast<char*>(plane);

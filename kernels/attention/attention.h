@@ -32,7 +32,9 @@ struct KvLayer {
 // Bytes of one of k or v.
 int64_t KvPlaneBytes(DType dtype, int64_t num_blocks, int64_t heads, int64_t head_dim);
 
-// The step's rows, as flow/step_inputs.h describes them.
+// The step's rows, as flow/step_inputs.h describes them: a row's positions are consecutive. Entries
+// of block_table behind a row's last position are not read, nor is cache memory behind a query's
+// own.
 struct RowsView {
   int64_t tokens = 0;                    // T
   int64_t rows = 0;                      // R
@@ -54,6 +56,7 @@ struct AttentionArgs {
   void* scratch = nullptr;  // AttentionScratchBytes(...)
 };
 
+// Enough for any call whose positions are below context_max.
 int64_t AttentionScratchBytes(int64_t tokens_max, int64_t context_max, int64_t heads,
                               int64_t head_dim, int threads);
 

@@ -35,6 +35,16 @@ struct HeadCache {
   const float* Values(int64_t block) const { return v + table[block] * block_stride; }
 };
 
+void ScaleQuery(const float* from, float scale, int64_t head_dim, float* to) {
+  const F f;
+  const Vec scale_v = hn::Set(f, scale);
+  int64_t d = 0;
+  for (; d + kLanes <= head_dim; d += kLanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(f, from + d), scale_v), f, to + d);
+  }
+  for (; d < head_dim; ++d) to[d] = from[d] * scale;
+}
+
 // Scores of Q queries against B blocks: one accumulator per (query, position), d ascending.
 template <int Q, int B>
 HWY_INLINE void ScoreBlocks(const HeadCache& cache, const TileScratch& scratch, int64_t block) {
@@ -157,8 +167,8 @@ void AttendQueries(const AttentionArgs& args, const AttentionTile& tile, const H
   job.out = args.out + token * args.out_stride + column;
   job.out_stride = args.out_stride;
   for (int i = 0; i < Q; ++i) {
-    const float* q = args.qkv + (token + i) * args.qkv_stride + column;
-    for (int64_t d = 0; d < head_dim; ++d) scratch.queries[i * head_dim + d] = q[d] * args.scale;
+    ScaleQuery(args.qkv + (token + i) * args.qkv_stride + column, args.scale, head_dim,
+               scratch.queries + i * head_dim);
   }
   Score<Q>(cache, scratch, job.first + Q);
   for (int i = 0; i < Q; ++i) {

@@ -27,7 +27,7 @@ struct RowScratch {
 };
 
 int64_t ThreadScratchBytes(int64_t vocab) {
-  const int64_t bins = kCutBins * static_cast<int64_t>(sizeof(double));
+  const int64_t bins = kCutBins * static_cast<int64_t>(sizeof(double) + sizeof(float));
   return bins + 2 * RoundUp(vocab * static_cast<int64_t>(sizeof(float)), kAlignment);
 }
 
@@ -36,6 +36,8 @@ RowScratch ScratchOf(const SampleArgs& args, int part) {
   RowScratch scratch;
   scratch.cut.bins = reinterpret_cast<double*>(at);
   at += kCutBins * sizeof(double);
+  scratch.cut.maxima = reinterpret_cast<float*>(at);
+  at += kCutBins * sizeof(float);
   scratch.weights = reinterpret_cast<float*>(at);
   at += RoundUp(args.vocab * static_cast<int64_t>(sizeof(float)), kAlignment);
   scratch.cut.members = reinterpret_cast<int32_t*>(at);

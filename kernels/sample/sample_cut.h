@@ -1,4 +1,8 @@
-// Where top-k and top-p cut, found without sorting the vocabulary: logits are counted in bins, and
+// Where top-k and top-p cut, found without sorting the vocabulary.
+//
+// Mostly the cut is among the few hundred likeliest: any m chunks hold at least m logits that are
+// not below the least of their maxima, so the m-th largest of the chunks' maxima bounds a short
+// list that holds the m likeliest, and only that is sorted. Else logits are counted in bins, and
 // only the bin that holds the cut is sorted.
 #ifndef PAMIR_KERNELS_SAMPLE_SAMPLE_CUT_H_
 #define PAMIR_KERNELS_SAMPLE_SAMPLE_CUT_H_
@@ -13,7 +17,8 @@ inline constexpr int kCutBins = 1024;
 
 struct CutScratch {
   double* bins = nullptr;      // [kCutBins]: count or mass
-  int32_t* members = nullptr;  // [vocab]: ids of the bin that is sorted
+  float* maxima = nullptr;     // [kCutBins]: of chunks
+  int32_t* members = nullptr;  // [vocab]: ids of what is sorted
 };
 
 // The cut that keeps the k likeliest of n; 1 <= k <= n. Ids whose logit is not above -inf do not

@@ -13,6 +13,12 @@ inline constexpr int64_t kSampleChunk = 1024;
 // The largest logit, -inf where there is none; NaNs are passed over.
 float MaxLogit(const float* logits, int64_t n);
 
+// maxima[c] = MaxLogit of ids c * chunk .. c * chunk + chunk - 1, for all CeilDiv(n, chunk) chunks.
+void ChunkMaxima(const float* logits, int64_t n, int64_t chunk, float* maxima);
+
+// Writes the ids with logit >= floor, ascending; returns how many.
+int64_t Collect(const float* logits, int64_t n, float floor, int32_t* ids);
+
 // The lowest id whose logit equals `value`; 0 where none does.
 int32_t FirstEqual(const float* logits, int64_t n, float value);
 

@@ -32,6 +32,27 @@ float MaxLogit(const float* logits, int64_t n) {
   return result;
 }
 
+void ChunkMaxima(const float* logits, int64_t n, int64_t chunk, float* maxima) {
+  for (int64_t i = 0; i < n; i += chunk) *maxima++ = MaxLogit(logits + i, std::min(chunk, n - i));
+}
+
+int64_t Collect(const float* logits, int64_t n, float floor, int32_t* ids) {
+  const F f;
+  const Vec least = hn::Set(f, floor);
+  int64_t count = 0;
+  const auto add = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (logits[i] >= floor) ids[count++] = static_cast<int32_t>(i);
+    }
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    if (!hn::AllFalse(f, hn::Ge(hn::LoadU(f, logits + i), least))) add(i, i + kLanes);
+  }
+  add(i, n);
+  return count;
+}
+
 int32_t FirstEqual(const float* logits, int64_t n, float value) {
   const F f;
   const Vec wanted = hn::Set(f, value);
@@ -137,6 +158,8 @@ HWY_AFTER_NAMESPACE();
 namespace pamir::kernels {
 
 HWY_EXPORT(MaxLogit);
+HWY_EXPORT(ChunkMaxima);
+HWY_EXPORT(Collect);
 HWY_EXPORT(FirstEqual);
 HWY_EXPORT(SumExp);
 HWY_EXPORT(ExpWeights);
@@ -144,6 +167,14 @@ HWY_EXPORT(SumChunk);
 HWY_EXPORT(ApplyCut);
 
 float MaxLogit(const float* logits, int64_t n) { return HWY_DYNAMIC_DISPATCH(MaxLogit)(logits, n); }
+
+void ChunkMaxima(const float* logits, int64_t n, int64_t chunk, float* maxima) {
+  HWY_DYNAMIC_DISPATCH(ChunkMaxima)(logits, n, chunk, maxima);
+}
+
+int64_t Collect(const float* logits, int64_t n, float floor, int32_t* ids) {
+  return HWY_DYNAMIC_DISPATCH(Collect)(logits, n, floor, ids);
+}
 
 int32_t FirstEqual(const float* logits, int64_t n, float value) {
   return HWY_DYNAMIC_DISPATCH(FirstEqual)(logits, n, value);

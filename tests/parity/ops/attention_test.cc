@@ -193,5 +193,30 @@ TEST(AttentionExactness, ACopiedBlockIsTheBlock) {
   EXPECT_TRUE(std::equal(k.begin(), k.begin() + 2 * block, old_k.begin()));
 }
 
+// Wrong plans end the process with a reason instead of wrong tokens.
+TEST(AttentionDeathTest, BrokenPlansAreNamed) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  const auto gap = [] {
+    const std::vector<int32_t> positions = {3, 5}, row_start = {0, 2}, table = {0};
+    kernels::AttentionArgs args;
+    args.rows = {2, 1, positions.data(), row_start.data(), table.data(), 1};
+    args.kv = {nullptr, nullptr, DType::kFloat32, 1, 1, 4};
+    kernels::Attention({}, args);
+  };
+  EXPECT_DEATH(gap(), "row 0 is not a run of positions: 3 .. 5");
+  const auto copy = [](int64_t from, int64_t to) {
+    std::vector<float> plane(3 * 4 * 16);
+    kernels::CopyKvBlock({plane.data(), plane.data(), DType::kFloat32, 3, 1, 4}, from, to);
+  };
+  EXPECT_DEATH(copy(0, 3), "copy of block 0 to 3 of 3");
+  const auto half_cache = [] {
+    ThreadPool pool(1);
+    kernels::AttentionArgs args;
+    args.kv = {nullptr, nullptr, DType::kFloat16, 1, 1, 4};
+    kernels::Attention(Cpu(pool), args);
+  };
+  EXPECT_DEATH(half_cache(), "cache of the CPU back end is float32");
+}
+
 }  // namespace
 }  // namespace pamir::parity
