@@ -28,8 +28,7 @@ flow::StepResult Answer(const flow::StepPlan& plan) {
   return result;
 }
 
-// One step; the answer is made outside of what is measured only in the sense that it is as small
-// as can be (one vector).
+// One step. What makes the answer (one vector) is measured with it.
 void OneStep(Scheduler* scheduler) {
   const auto plan = scheduler->PlanStep();
   benchmark::DoNotOptimize(scheduler->Apply(flow::StepDone{Answer(*plan)}));
