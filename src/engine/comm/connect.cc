@@ -56,7 +56,8 @@ absl::StatusOr<std::vector<std::string>> ExchangeEnvelopes(
   return all;
 }
 
-Hello MyHello(const GroupOptions& options) {
+absl::StatusOr<std::string> Greeting(const GroupOptions& options) {
+  PAMIR_RETURN_IF_ERROR(CheckOptions(options));
   Hello hello;
   hello.pid = getpid();
   hello.host = HostIdentity();
@@ -66,7 +67,7 @@ Hello MyHello(const GroupOptions& options) {
   hello.transport = options.transport;
   hello.max_message_bytes = options.max_message_bytes;
   hello.stage_of_rank = options.stage_of_rank;
-  return hello;
+  return Encode(hello);
 }
 
 absl::StatusOr<std::vector<Hello>> DecodeHellos(const GroupOptions& options,
@@ -151,8 +152,7 @@ class Connection {
 
 absl::StatusOr<Groups> ConnectGroups(const GroupOptions& options, const ExchangeFn& exchange) {
   const size_t ranks = options.stage_of_rank.size();
-  absl::StatusOr<std::string> mine = CheckOptions(options);
-  if (mine.status().ok()) mine = Encode(MyHello(options));
+  absl::StatusOr<std::string> mine = Greeting(options);
   PAMIR_ASSIGN_OR_RETURN(auto hellos_bytes, ExchangeEnvelopes(exchange, ranks, mine));
   // From here on an error of ours is exchanged before it is returned.
   absl::StatusOr<std::vector<Hello>> hellos = DecodeHellos(options, hellos_bytes);

@@ -99,18 +99,31 @@ absl::Status GroupConnection::JoinShm(const Meeting& leader) {
   return absl::OkStatus();
 }
 
-absl::Status GroupConnection::JoinGloo(const std::vector<Meeting>& meetings) {
+// All look at all addresses, not only at those for themselves: so all refuse together, and none
+// waits for one that has refused.
+absl::Status GroupConnection::CheckAddresses(const std::vector<Meeting>& meetings) const {
   const auto me = static_cast<size_t>(group_.rank);
-  std::vector<std::string> peers(meetings.size());
+  // Gloo's addresses have one length; anything else is not one.
+  const size_t length = mesh_->addresses()[me == 0 ? 1 : 0].size();
   for (size_t r = 0; r < meetings.size(); ++r) {
-    if (r == me) continue;
     const std::vector<std::string>& theirs = meetings[r].addresses;
-    // Gloo's addresses have one length; anything else is not one.
-    if (theirs.size() != meetings.size() || theirs[me].size() != mesh_->addresses()[r].size()) {
+    bool good = theirs.size() == meetings.size();
+    for (size_t peer = 0; good && peer < theirs.size(); ++peer) {
+      good = theirs[peer].size() == (peer == r ? 0 : length);
+    }
+    if (!good) {
       return absl::InvalidArgumentError(
           absl::StrCat(group_.RankName(static_cast<int>(r)), " offered no usable address"));
     }
-    peers[r] = theirs[me];
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupConnection::JoinGloo(const std::vector<Meeting>& meetings) {
+  PAMIR_RETURN_IF_ERROR(CheckAddresses(meetings));
+  std::vector<std::string> peers;
+  for (const Meeting& meeting : meetings) {
+    peers.push_back(meeting.addresses[static_cast<size_t>(group_.rank)]);
   }
   return mesh_->Connect(peers);
 }

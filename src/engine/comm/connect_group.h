@@ -39,6 +39,7 @@ class GroupConnection {
   absl::Status CheckShm() const;
   absl::Status CheckGloo() const;
   absl::Status JoinShm(const Meeting& leader);
+  absl::Status CheckAddresses(const std::vector<Meeting>& meetings) const;
   absl::Status JoinGloo(const std::vector<Meeting>& meetings);
 
   const Transport wanted_;

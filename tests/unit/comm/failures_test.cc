@@ -26,6 +26,22 @@ INSTANTIATE_TEST_SUITE_P(All, FailureTest,
                                            Way::kGlooThreads, Way::kGlooProcesses),
                          [](const auto& info) { return Name(info.param); });
 
+// What only forked ranks can do: die.
+class KilledTest : public ::testing::TestWithParam<Way> {};
+
+INSTANTIATE_TEST_SUITE_P(All, KilledTest,
+                         ::testing::Values(Way::kShmProcesses, Way::kGlooProcesses),
+                         [](const auto& info) { return Name(info.param); });
+
+// What only ConnectGroups can do: number the ranks of a stage by the world. A ThreadGroup is its
+// own.
+class StageNamesTest : public ::testing::TestWithParam<Way> {};
+
+INSTANTIATE_TEST_SUITE_P(All, StageNamesTest,
+                         ::testing::Values(Way::kShmThreads, Way::kShmProcesses, Way::kGlooThreads,
+                                           Way::kGlooProcesses),
+                         [](const auto& info) { return Name(info.param); });
+
 absl::Status SumOne(Communicator& communicator, int64_t count = 1) {
   std::vector<float> data(static_cast<size_t>(count), 1.0f);
   return communicator.AllReduce(data.data(), count, {});
@@ -66,10 +82,9 @@ TEST_P(FailureTest, ASenderThatNeverComesIsNamedAtTheDeadline) {
   EXPECT_THAT(RunRanks(GetParam(), Impatient(2), body), Each(""));
 }
 
-TEST_P(FailureTest, ARankOfALaterStageIsCalledByItsWorldRank) {
+TEST_P(StageNamesTest, ARankOfALaterStageIsCalledByItsWorldRank) {
   RunOptions options = Impatient(4);
   options.stage_of_rank = {0, 0, 1, 1};
-  if (GetParam() == Way::kThreads) GTEST_SKIP() << "a ThreadGroup is its own world";
   const auto body = [](RankContext& at) -> std::string {
     if (at.rank == 2) WANT_ERROR(SumOne(*at.groups.stage), kDeadline, "rank 3 did not come");
     return at.exchange("tried").status().ok() ? "" : "the exchange failed";
@@ -78,8 +93,7 @@ TEST_P(FailureTest, ARankOfALaterStageIsCalledByItsWorldRank) {
 }
 
 // Under a timeout of 30 s: UNAVAILABLE and not DEADLINE_EXCEEDED says that it was noticed before.
-TEST_P(FailureTest, AKilledPeerIsNoticed) {
-  if (!InProcesses(GetParam())) GTEST_SKIP() << "threads cannot be killed";
+TEST_P(KilledTest, AKilledPeerIsNoticed) {
   const std::string words = OverGloo(GetParam()) ? "rank 2 has ended" : "has ended";
   const auto body = [&](RankContext& at) -> std::string {
     WANT_OK(SumOne(at.world()));
@@ -92,8 +106,7 @@ TEST_P(FailureTest, AKilledPeerIsNoticed) {
   EXPECT_THAT(RunRanks(GetParam(), OneStage(3), body), ElementsAre("", "", kKilled));
 }
 
-TEST_P(FailureTest, APeerKilledInALargeMessageIsNoticed) {
-  if (!InProcesses(GetParam())) GTEST_SKIP() << "threads cannot be killed";
+TEST_P(KilledTest, APeerKilledInALargeMessageIsNoticed) {
   const auto body = [&](RankContext& at) -> std::string {
     std::vector<char> data(4 << 20);
     if (at.rank == 1) {
@@ -133,7 +146,7 @@ TEST_P(FailureTest, AbortEndsAWaitAndAllLaterCalls) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         at.world().Abort(why);
       });
-      const absl::Status got = SumOne(at.world());
+      const absl::Status got = SumOne(at.world(), 200'000);
       other.join();
       WANT(got == why);
       WANT(SumOne(at.world()) == why);
