@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "../base_vocab.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/byte_tokenizer.h"
 #include "core/text/utf8.h"
+#include "fuzz/base_vocab.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../base_vocab.h"
 #include "core/text/bpe_tokenizer.h"
+#include "fuzz/base_vocab.h"
 
 using pamir::text::MakeTokenizer;
 
