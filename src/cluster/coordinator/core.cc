@@ -177,9 +177,9 @@ void Core::Proceed(absl::Time now) {
     if (phase_ <= Phase::kLoading) formation_.MaybeLogProgress(now);
     if (phase_ < Phase::kLeaving) CheckLiveness(now);
     if (steps_.has_requests()) steps_.Tick(now);
-    if (phase_ == Phase::kDraining) CheckDraining(now);
-    MaybeEnd(now);
   }
+  if (phase_ == Phase::kDraining) CheckDraining(now);
+  if (phase_ == Phase::kLeaving) MaybeEnd(now);
   last_proceed_ = now;
   if (!suspicion_) steps_.Proceed(now);
 }

@@ -38,7 +38,6 @@ void Core::Leave(bool clean, const std::string& reason, absl::Time now) {
 }
 
 void Core::MaybeEnd(absl::Time now) {
-  if (phase_ != Phase::kLeaving) return;
   if (members_.present() == 0 || now >= leave_by_) phase_ = Phase::kEnded;
 }
 

@@ -10,7 +10,8 @@
 namespace pamir::wire {
 namespace {
 
-// proto3 strings must be UTF-8 and ours are bounded: other bytes become '?'.
+// Names and reasons end up in logs and in answers to clients, which must be UTF-8: bytes beyond
+// ASCII become '?'. Both sides do it, since neither trusts the other.
 std::string Clean(const std::string& text, size_t limit) {
   std::string out = text.substr(0, limit);
   for (char& c : out) {
@@ -80,9 +81,9 @@ absl::Status Get(const pb::Join& in, FromWorker* out) {
   }
   PAMIR_RETURN_IF_ERROR(CheckRange("join.cores", in.cores(), 0, 1 << 20));
   *out = Join{.protocol_version = in.protocol_version(),
-              .build_id = in.build_id(),
-              .host_name = in.host_name(),
-              .device = in.device(),
+              .build_id = Clean(in.build_id(), kMaxNameBytes),
+              .host_name = Clean(in.host_name(), kMaxNameBytes),
+              .device = Clean(in.device(), kMaxNameBytes),
               .pid = in.pid(),
               .cores = in.cores(),
               .token = in.token(),
@@ -106,15 +107,16 @@ absl::Status Get(const pb::LoadProgress& in, FromWorker* out) {
 
 absl::Status Get(const pb::Ready& in, FromWorker* out) {
   PAMIR_RETURN_IF_ERROR(CheckSize("ready.transport", in.transport().size(), kMaxNameBytes));
-  *out = Ready{Epoch(in.epoch()), in.weight_bytes(), in.kv_bytes(), in.transport()};
+  *out = Ready{Epoch(in.epoch()), in.weight_bytes(), in.kv_bytes(),
+               Clean(in.transport(), kMaxNameBytes)};
   return absl::OkStatus();
 }
 
 absl::Status Get(const pb::Failed& in, FromWorker* out) {
   PAMIR_RETURN_IF_ERROR(CheckRange("failed.code", in.code(), 1, 16));
   PAMIR_RETURN_IF_ERROR(CheckSize("failed.message", in.message().size(), kMaxReasonBytes));
-  *out = Failed{Epoch(in.epoch()),
-                absl::Status(static_cast<absl::StatusCode>(in.code()), in.message())};
+  *out = Failed{Epoch(in.epoch()), absl::Status(static_cast<absl::StatusCode>(in.code()),
+                                                Clean(in.message(), kMaxReasonBytes))};
   return absl::OkStatus();
 }
 
@@ -251,13 +253,13 @@ absl::StatusOr<ToWorker> DecodeToWorker(std::string_view bytes) {
       status = FromProto(in.step(), &out.emplace<flow::StepPlan>());
       break;
     case pb::ToWorker::kAbort:
-      out = Abort{Epoch(in.abort().epoch()), in.abort().reason()};
+      out = Abort{Epoch(in.abort().epoch()), Clean(in.abort().reason(), kMaxReasonBytes)};
       break;
     case pb::ToWorker::kDrain:
       out = Drain{};
       break;
     case pb::ToWorker::kShutdown:
-      out = Shutdown{in.shutdown().clean(), in.shutdown().reason()};
+      out = Shutdown{in.shutdown().clean(), Clean(in.shutdown().reason(), kMaxReasonBytes)};
       break;
     case pb::ToWorker::BODY_NOT_SET:
       status = Malformed("no body");

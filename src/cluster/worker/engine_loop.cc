@@ -90,7 +90,7 @@ absl::Status EngineLoop::Load(const wire::Load& load) {
   if (rank_ == nullptr) return absl::InternalError("the engine gave no rank");
   LogInfo(absl::StrCat(
       "rank ", request.rank, " is loaded: ", HumanBytes(report.weight_bytes), " of weights, ",
-      HumanBytes(report.kv_bytes), " of KV cache, ",
+      HumanBytes(report.kv_bytes), " of KV cache, in ",
       absl::FormatDuration(absl::Floor(absl::Now() - start, absl::Milliseconds(100)))));
   send_(wire::Ready{epoch_, report.weight_bytes, report.kv_bytes, report.transport});
   return absl::OkStatus();

@@ -12,8 +12,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
-
 TEST(ClusterTest, OneRankGivesTheStream) {
   TestCluster cluster(FakeCoordinatorOptions(1, 1));
   ASSERT_TRUE(cluster.AddAllWorkers().ok());
