@@ -1,3 +1,4 @@
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,77 +24,77 @@ CLI::Option* Add(CLI::App* app, const std::string& names, T& value, const std::s
   return app->add_option(names, value, help)->envname(EnvironmentName(first));
 }
 
-void AddEngineFlags(CLI::App* app, EngineFlags* f) {
-  Add(app, "--model", f->model, "Hugging Face directory, or opt-125m..opt-175b with dummy weights")
+// One line an option where it fits: the names, what to give, the default, the help.
+class CompactFormatter final : public CLI::Formatter {
+ public:
+  CompactFormatter() { column_width(38); }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = option->get_type_name();
+    text = text.substr(0, text.find(':'));  // without what the validators say
+    if (text.empty()) return "";
+    const std::string fallback = option->get_default_str();
+    return " " + text + (fallback.empty() ? "" : "=" + fallback);
+  }
+};
+
+template <typename T>
+void AddChoice(CLI::App* app, const std::string& name, T& value, const std::string& help,
+               const std::vector<std::string>& choices) {
+  std::string type;
+  for (const std::string& choice : choices) type += (type.empty() ? "" : "|") + choice;
+  Add(app, name, value, help)->check(CLI::IsMember(choices))->type_name(type);
+}
+
+template <typename T>
+void AddNumber(CLI::App* app, const std::string& names, T& value, const std::string& help, T least,
+               T most) {
+  Add(app, names, value, help)
+      ->check(CLI::Range(least, most))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+void AddLogFormat(CLI::App* app, std::string& value) {
+  AddChoice(app, "--log-format", value, "of log lines", {"text", "json"});
+}
+
+void AddModelFlags(CLI::App* app, EngineFlags* f) {
+  Add(app, "--model", f->model, "Hugging Face directory, or opt-125m..opt-175b")
       ->required()
       ->type_name("DIR|NAME");
-  Add(app, "--tensor-parallel-size,--tp", f->tensor_parallel, "ranks that share each layer (-tp)")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N")
-      ->capture_default_str();
-  Add(app, "--pipeline-parallel-size,--pp", f->pipeline_parallel, "stages of layers (-pp)")
-      ->check(CLI::Range(1, 1024))
-      ->type_name("N")
-      ->capture_default_str();
-  Add(app, "--device", f->device, "what workers run on")
-      ->check(CLI::IsMember({"auto", "cpu"}))
-      ->type_name("auto|cpu");
-  Add(app, "--threads", f->threads, "kernel threads of a worker (0: cores / workers)")
-      ->check(CLI::Range(0, 1024))
-      ->type_name("N");
-  Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
-  Add(app, "--grpc-port", f->grpc_port, "port of the gRPC API (0: any)")
-      ->check(CLI::Range(0, 65535))
-      ->capture_default_str()
-      ->type_name("N");
-  Add(app, "--dtype", f->dtype, "of weights in memory")
-      ->check(CLI::IsMember({"auto", "float16", "bfloat16", "float32"}))
-      ->type_name("auto|float16|...");
-  Add(app, "--max-model-len", f->max_model_len, "context in tokens (0: the model's)")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  Add(app, "--max-num-seqs", f->max_num_seqs, "sequences that run at once")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str()
-      ->type_name("N");
-  Add(app, "--max-num-batched-tokens", f->max_num_batched_tokens, "tokens of a step")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str()
-      ->type_name("N");
-  Add(app, "--block-size", f->block_size, "tokens of a KV block")
-      ->check(CLI::IsMember({16}))
-      ->capture_default_str()
-      ->type_name("N");
-  Add(app, "--num-kv-blocks", f->num_kv_blocks, "KV blocks (0: from the memory)")
-      ->check(CLI::NonNegativeNumber)
-      ->type_name("N");
-  Add(app, "--max-waiting", f->max_waiting, "requests that may wait")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str()
-      ->type_name("N");
-  Add(app, "--load-format", f->load_format, "dummy: weights without files")
-      ->check(CLI::IsMember({"auto", "dummy"}))
-      ->type_name("auto|dummy");
+  AddNumber(app, "--tensor-parallel-size,--tp", f->tensor_parallel, "ranks a stage (-tp)", 1, 1024);
+  AddNumber(app, "--pipeline-parallel-size,--pp", f->pipeline_parallel, "stages of layers (-pp)", 1,
+            1024);
+  AddChoice(app, "--device", f->device, "what workers run on", {"auto", "cpu"});
+  AddNumber(app, "--threads", f->threads, "kernel threads a worker (0: cores/workers)", 0, 1024);
+  AddChoice(app, "--dtype", f->dtype, "of weights", {"auto", "float16", "bfloat16", "float32"});
+  AddChoice(app, "--load-format", f->load_format, "dummy: no files", {"auto", "dummy"});
+  AddNumber<uint64_t>(app, "--seed", f->seed, "of dummy weights", 0, UINT64_MAX);
+  AddNumber(app, "--dummy-relu-density", f->dummy_relu_density, "active neurons in them", 0.001,
+            1.0);
   Add(app, "--served-model-name", f->served_model_name, "name to show")->type_name("NAME");
-  Add(app, "--seed", f->seed, "of dummy weights")->type_name("N");
-  Add(app, "--dummy-relu-density", f->dummy_relu_density,
-      "share of active neurons in dummy weights")
-      ->check(CLI::Range(0.001, 1.0))
-      ->type_name("F");
-  Add(app, "--transport", f->transport, "between ranks")
-      ->check(CLI::IsMember({"auto", "shm", "gloo"}))
-      ->type_name("auto|shm|gloo");
-  Add(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("S");
-  Add(app, "--worker-timeout", f->worker_timeout_s, "seconds to join and load")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("S");
-  Add(app, "--log-format", f->log_format, "of log lines")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("text|json");
+}
+
+void AddLimitFlags(CLI::App* app, EngineFlags* f) {
+  AddNumber(app, "--max-model-len", f->max_model_len, "context in tokens (0: the model's)", 0,
+            1 << 20);
+  AddNumber(app, "--max-num-seqs", f->max_num_seqs, "sequences that run at once", 1, 4096);
+  AddNumber(app, "--max-num-batched-tokens", f->max_num_batched_tokens, "tokens of a step", 1,
+            65536);
+  AddNumber(app, "--block-size", f->block_size, "tokens of a KV block", 16, 16);
+  AddNumber(app, "--num-kv-blocks", f->num_kv_blocks, "KV blocks (0: from the memory)", 0, 1 << 30);
+  AddNumber(app, "--max-waiting", f->max_waiting, "requests that may wait", 1, 1'000'000);
+}
+
+void AddEngineFlags(CLI::App* app, EngineFlags* f) {
+  AddModelFlags(app, f);
+  AddLimitFlags(app, f);
+  AddChoice(app, "--transport", f->transport, "between ranks", {"auto", "shm", "gloo"});
+  AddNumber(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late", 0.1, 3600.0);
+  AddNumber(app, "--worker-timeout", f->worker_timeout_s, "seconds to join", 1.0, 86400.0);
+  Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
+  AddNumber(app, "--grpc-port", f->grpc_port, "port of the gRPC API (0: any)", 0, 65535);
+  AddLogFormat(app, f->log_format);
 }
 
 void AddTlsFlags(CLI::App* app, TlsFlags* f) {
@@ -142,12 +143,8 @@ void AddWorker(CLI::App* app, Command* out) {
       ->type_name("HOST:PORT");
   Add(app, "--model", f->model, "the checkpoint's directory on this host, if another")
       ->type_name("DIR");
-  Add(app, "--device", f->device, "what to run on")
-      ->check(CLI::IsMember({"auto", "cpu"}))
-      ->type_name("auto|cpu");
-  Add(app, "--threads", f->threads, "kernel threads (0: as the coordinator says)")
-      ->check(CLI::Range(0, 1024))
-      ->type_name("N");
+  AddChoice(app, "--device", f->device, "what to run on", {"auto", "cpu"});
+  AddNumber(app, "--threads", f->threads, "kernel threads (0: as the coordinator says)", 0, 1024);
   Add(app, "--data-interface", f->data_interface,
       "network interface to the other workers (private network!)")
       ->type_name("IF");
@@ -156,9 +153,7 @@ void AddWorker(CLI::App* app, Command* out) {
       ->capture_default_str()
       ->type_name("S");
   AddTlsFlags(app, &f->tls);
-  Add(app, "--log-format", f->log_format, "of log lines")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->type_name("text|json");
+  AddLogFormat(app, f->log_format);
   app->footer(
       "Example: pamir worker --coordinator 10.0.0.1:50061 --data-interface eth1 \\\n"
       "           --tls-cert w.pem --tls-key w.key --tls-ca ca.pem");
@@ -267,11 +262,14 @@ std::vector<std::string> RewriteShortNames(int argc, char** argv) {
 
 std::variant<Command, int> ParseCommandLine(int argc, char** argv) {
   CLI::App app("Pamir serves OPT language models on the machines you have.", "pamir");
+  app.formatter(std::make_shared<CompactFormatter>());  // subcommands inherit it
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("pamir ") + kVersion);
   app.footer(
       "Example: pamir serve --model configs/models/fable-14m -tp 2\n"
-      "         pamir COMMAND --help");
+      "         pamir COMMAND --help\n"
+      "Each flag of serve, coordinator and worker may come from the environment: "
+      "PAMIR_MAX_NUM_SEQS=8");
 
   // Each command has its own flags; the one that was named is the one that counts.
   std::vector<Command> parsed(std::size(kCommands) + std::size(kModelCommands));

@@ -141,7 +141,7 @@ TEST(BadRequests, AreRefusedAndTheServerGoesOn) {
   refused([](auto& p) { p.prompt_ids = {2, 6144}; }, "6143");
   refused([](auto& p) { p.prompt_ids = {-1}; }, "-1");
   refused([](auto& p) { p.prompt = std::string(1 << 20, 'a'); }, "context");
-  refused([](auto& p) { p.prompt = std::string((1 << 20) + 1, 'a'); }, "prompt");
+  refused([](auto& p) { p.prompt = std::string((1 << 20) + 1, 'a'); }, "1048576");
   refused([](auto& p) { p.prompt_ids = std::vector<int32_t>(256, 5); }, "256");
 
   GenerateParams empty;
