@@ -44,6 +44,13 @@ tls() { echo --tls-cert "$work/$1.pem" --tls-key "$work/$1.key" --tls-ca "$work/
 
 in_a() { ip netns exec "$a" "$@"; }
 in_b() { ip netns exec "$b" "$@"; }
+# The same as a process of its own, in the background, whose id is the program's.
+start() { # start HOST LOG COMMAND...
+  local host=$1 log=$2
+  shift 2
+  (exec ip netns exec "$host" "$@") >"$log" 2>&1 &
+  pids+=($!)
+}
 wait_for() { # wait_for SECONDS FILE TEXT
   for _ in $(seq $(($1 * 10))); do grep -q "$3" "$2" && return 0; sleep 0.1; done
   echo "'$3' did not come within $1 s in $2:"; cat "$2"; return 1
@@ -56,9 +63,8 @@ if in_a "$pamir" coordinator --model "$source/configs/models/fable-14m" -tp 2 \
 fi
 grep -qi 'tls' "$work/plain.log" || { echo "no word of TLS:"; cat "$work/plain.log"; exit 1; }
 
-in_a "$pamir" coordinator --model "$source/configs/models/fable-14m" -tp 2 --grpc-port 50051 \
-  --worker-listen 10.77.0.1:50061 $(tls coordinator) >"$work/coordinator.log" 2>&1 &
-pids+=($!)
+start "$a" "$work/coordinator.log" "$pamir" coordinator --model "$source/configs/models/fable-14m" \
+  -tp 2 --worker-listen 10.77.0.1:50061 $(tls coordinator)
 wait_for 20 "$work/coordinator.log" "10.77.0.1:50061"
 
 if in_b "$pamir" worker --coordinator 10.77.0.1:50061 --data-interface "v$$b" --join-timeout 3 \
@@ -67,12 +73,10 @@ if in_b "$pamir" worker --coordinator 10.77.0.1:50061 --data-interface "v$$b" --
 fi
 grep -qi 'tls' "$work/plain.log" || { echo "no word of TLS:"; cat "$work/plain.log"; exit 1; }
 
-in_a "$pamir" worker --coordinator 10.77.0.1:50061 --data-interface "v$$a" $(tls worker) \
-  >"$work/worker-a.log" 2>&1 &
-pids+=($!)
-in_b "$pamir" worker --coordinator 10.77.0.1:50061 --data-interface "v$$b" $(tls worker) \
-  >"$work/worker-b.log" 2>&1 &
-pids+=($!)
+start "$a" "$work/worker-a.log" "$pamir" worker --coordinator 10.77.0.1:50061 \
+  --data-interface "v$$a" $(tls worker)
+start "$b" "$work/worker-b.log" "$pamir" worker --coordinator 10.77.0.1:50061 \
+  --data-interface "v$$b" $(tls worker)
 wait_for 60 "$work/coordinator.log" "^gRPC  " || { cat "$work"/worker-*.log; exit 1; }
 
 in_a "$pamir" generate --prompt "Once upon a time" --max-tokens 64 --temperature 0 --json \
