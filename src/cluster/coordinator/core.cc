@@ -89,7 +89,7 @@ void Core::MaybeServe() {
 
 void Core::OnFailed(Member& member, const wire::Failed& failed, absl::Time now) {
   const std::string why = absl::StrCat("it failed: ", MessageOf(failed.status));
-  if (!MayBeConsequence(failed.status) || members_.world_size() == 1) {
+  if (phase_ == Phase::kJoining || !MayBeConsequence(failed.status) || members_.world_size() == 1) {
     return Lose(member, why, now);
   }
   if (phase_ >= Phase::kLeaving || suspicion_) return;
@@ -105,8 +105,10 @@ void Core::On(LinkGone input, absl::Time now) {
   Member* member = members_.Find(input.link);
   if (member == nullptr) return;
   // The rank that failed first leaves by itself; wait for the one that it blames.
-  const bool suspect = suspicion_ && suspicion_->link == input.link;
-  if (suspect && phase_ < Phase::kLeaving) return;
+  if (suspicion_ && suspicion_->link == input.link) {
+    suspicion_->gone = true;
+    return;
+  }
   if (phase_ == Phase::kJoining || phase_ >= Phase::kLeaving || member->drained) {
     LogInfo(absl::StrCat(member->Describe(), " left"));
     return members_.Remove(input.link);
@@ -151,9 +153,8 @@ void Core::CheckDraining(absl::Time now) {
 void Core::CheckLiveness(absl::Time now) {
   if (now - last_proceed_ > kAway) members_.Forgive(now);
   if (suspicion_ && now - suspicion_->since >= kSuspicion) {
-    if (Member* member = members_.Find(suspicion_->link)) {
-      return Lose(*member, suspicion_->why, now);
-    }
+    const Suspicion suspicion = *suspicion_;
+    return Lose(*members_.Find(suspicion.link), suspicion.why, now);
   }
   if (const Member* silent = members_.Silent(now - options_.heartbeat_timeout)) {
     return Lose(*members_.Find(silent->link),

@@ -110,6 +110,7 @@ class Core {
     wire::LinkId link;
     std::string why;
     absl::Time since;
+    bool gone = false;  // it has left, too
   };
   std::optional<Suspicion> suspicion_;
 };

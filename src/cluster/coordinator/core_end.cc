@@ -13,7 +13,6 @@ void Core::Lose(Member& member, const std::string& why, absl::Time now) {
   const wire::LinkId link = member.link;
   links_->Close(link, absl::AbortedError(reason));
   members_.Remove(link);  // `member` may be gone now
-  suspicion_.reset();
   if (phase_ == Phase::kJoining) return LogWarning(reason);
   End(absl::UnavailableError(reason), reason, now);
 }
@@ -22,6 +21,8 @@ void Core::Lose(Member& member, const std::string& why, absl::Time now) {
 // workers are freed from what they wait for before they are told to go.
 void Core::End(const absl::Status& status, const std::string& reason, absl::Time now) {
   status_ = status;
+  if (suspicion_ && suspicion_->gone) members_.Remove(suspicion_->link);
+  suspicion_.reset();
   if (!status.ok()) LogError(absl::StrCat("the cluster ends: ", reason));
   admission_->Close(absl::UnavailableError(absl::StrCat("the server ends: ", reason)));
   steps_.FailAll(reason);
