@@ -10,11 +10,14 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "base/status_macros.h"
 #include "base/units.h"
 #include "gateway/grpc_cluster.h"
 #include "gateway/grpc_generation.h"
+#include "gateway/grpc_logging.h"
 #include "gateway/listen_address.h"
 
 namespace pamir::gateway {
@@ -26,10 +29,11 @@ constexpr size_t kMaxConnectionBytes = 1 * kGiB;
 // Calls that outlive the deadline of a drain are cancelled; this is for their last messages.
 constexpr absl::Duration kShutdownGrace = absl::Milliseconds(500);
 
-// gRPC keeps both as process-wide settings, to be made before the first server and not at a time.
+// gRPC keeps these as process-wide settings, to be made once before the first server.
 void InstallPlugins() {
   static std::once_flag once;
   std::call_once(once, [] {
+    RouteLibraryLogs();
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
@@ -93,6 +97,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
                                                               flow::Engine* engine,
                                                               const flow::Text* text) {
   InstallPlugins();
+  PAMIR_RETURN_IF_ERROR(CheckListen(options.host, options.port));
   auto impl = std::make_unique<Impl>(options, engine, text);
   grpc::ServerBuilder builder;
   SetLimits(options, builder);
@@ -101,7 +106,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   builder.AddListeningPort(HostPort(options.host, options.port), grpc::InsecureServerCredentials(),
                            &impl->port);
   impl->server = builder.BuildAndStart();
-  if (impl->server == nullptr) return WhyNotListening(options.host, options.port);
+  if (impl->server == nullptr) {
+    PAMIR_RETURN_IF_ERROR(CheckListen(options.host, options.port));  // taken since we looked?
+    return absl::InternalError(
+        absl::StrCat("gRPC cannot listen on ", HostPort(options.host, options.port)));
+  }
   impl->PublishHealth(false);
   impl->health_thread = std::thread(
       [raw = impl.get(), interval = options.health_interval] { raw->WatchHealth(interval); });

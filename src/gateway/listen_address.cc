@@ -31,7 +31,7 @@ std::string HostPort(const std::string& host, int port) {
   return ipv6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
-absl::Status WhyNotListening(const std::string& host, int port) {
+absl::Status CheckListen(const std::string& host, int port) {
   if (port < 0 || port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("port ", port,
                                                    " does not exist; give one from 0 "
@@ -51,13 +51,13 @@ absl::Status WhyNotListening(const std::string& host, int port) {
     error = TryBind(*at);
   }
   freeaddrinfo(found);
+  if (error == 0) return absl::OkStatus();
   if (error == EADDRINUSE) {
     return absl::AlreadyExistsError(absl::StrCat(
         "port ", port, " on ", host, " is in use; choose another, or end what uses it"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("cannot listen on ", HostPort(host, port), ": ",
-                   error == 0 ? "gRPC gave no reason; try again" : strerror(error)));
+      absl::StrCat("cannot listen on ", HostPort(host, port), ": ", strerror(error)));
 }
 
 }  // namespace pamir::gateway

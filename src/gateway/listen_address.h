@@ -10,9 +10,10 @@ namespace pamir::gateway {
 // "127.0.0.1:50051", "[::1]:50051".
 std::string HostPort(const std::string& host, int port);
 
-// Why nothing can listen there, found by trying: ALREADY_EXISTS "port 50051 on 127.0.0.1 is in
-// use", INVALID_ARGUMENT for a host that is unknown or not this one, or a port out of range.
-absl::Status WhyNotListening(const std::string& host, int port);
+// Whether a server could listen there, found by trying, so that the reason is a clear one:
+// ALREADY_EXISTS "port 50051 on 127.0.0.1 is in use", INVALID_ARGUMENT for a host that is unknown
+// or not this one, or a port out of range. (gRPC itself takes port 70000 for 4464.)
+absl::Status CheckListen(const std::string& host, int port);
 
 }  // namespace pamir::gateway
 
