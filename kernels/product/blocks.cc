@@ -12,6 +12,10 @@ HWY_BEFORE_NAMESPACE();
 namespace pamir::kernels {
 namespace HWY_NAMESPACE {
 
+// Inputs that the weights are asked for ahead of their use.
+inline constexpr int64_t kAheadPanels = 64;
+inline constexpr int64_t kAheadNeurons = 24;
+
 // Panels `panels` (at most kBlockPanels), inputs k_begin .. k_begin + k_count - 1, as
 // [panel][k_count][16] fp32.
 template <typename T>
@@ -26,6 +30,7 @@ void ConvertBlock(const Matrix& w, Range panels, int64_t k_begin, int64_t k_coun
     for (int64_t k = 0; k < k_count; ++k) {
       for (int64_t p = p0; p < p0 + together; ++p) {
         const T* source = from + (panels.begin + p) * panel + (k_begin + k) * row;
+        hwy::Prefetch(source + (by_panel ? kAheadPanels * kPanelOutputs : kAheadNeurons * row));
         float* to = block + (p * k_count + k) * kPanelOutputs;
         for (int v = 0; v < kPanelOutputs; v += kLanes) {
           hn::StoreU(LoadWeights(source + v), Floats(), to + v);

@@ -1,4 +1,4 @@
-// Few rows: every weight is read once from memory, in four far-apart streams, and meets all rows.
+// Every weight is read once from memory, in four far-apart streams, and meets all rows.
 #include "kernels/product/product_targets.h"
 
 #undef HWY_TARGET_INCLUDE

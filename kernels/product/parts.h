@@ -1,10 +1,10 @@
 // The parts that Product hands to threads. Inner to this folder.
 //
 // Three ways through a product; all give the bits of ProductReference:
-//   direct  (direct.cc)   kPanels, few rows: weights stream once from memory into registers.
+//   direct  (direct.cc)   kPanels: weights are used as they stream in from memory.
 //   blocks  (blocks.cc)   many rows: blocks of weights become fp32 in cache, then meet tiles of
-//   rows. neurons (neurons.cc)  kNeurons, mostly zero inputs: only the weights of non-zero inputs
-//   are read.
+//   rows. rows. neurons (neurons.cc)  kNeurons, mostly zero inputs: only the weights of non-zero
+//   inputs are read.
 #ifndef PAMIR_KERNELS_PRODUCT_PARTS_H_
 #define PAMIR_KERNELS_PRODUCT_PARTS_H_
 
@@ -48,25 +48,32 @@ void DirectPart(const ProductArgs& args, const float* packed, Range panels);
 void BlocksPart(const ProductArgs& args, const float* packed, Range panels, Range tiles,
                 float* block);
 
-// The non-zero inputs of every row, ascending, and where in a row's list each block of inputs
-// starts.
+// Lists of inputs that are not zero, ascending, and where in a list each block of inputs starts.
+// Either one list for all rows (at most kSharedRows; an input is left out where all rows are zero),
+// or a list for each row.
 struct ActiveLists {
+  bool shared = false;        // one list
+  int64_t count = 0;          // of lists: 1 or rows
   int64_t block_k = 0;        // inputs of a block, a multiple of 16
   int64_t blocks = 0;         // CeilDiv(in, block_k)
-  int32_t* index = nullptr;   // [rows][index_stride]
+  int64_t stretch = 0;        // outputs that are worked on at once, a multiple of 16
+  int32_t* index = nullptr;   // [count][index_stride]
   int64_t index_stride = 0;   // in + kListSlack or more
-  int32_t* starts = nullptr;  // [rows][blocks + 1]
+  int32_t* starts = nullptr;  // [count][blocks + 1]
 };
+inline constexpr int64_t kSharedRows = 32;
 inline constexpr int64_t kListSlack = 16;  // a list is written a vector at a time
 
-// Writes row r's list.
-void CompactRow(const ProductArgs& args, const ActiveLists& lists, int64_t r);
+// Writes list number `list`.
+void Compact(const ProductArgs& args, const ActiveLists& lists, int64_t list);
 
 // Non-zero inputs of row r.
 int64_t CountActive(const ProductArgs& args, int64_t r);
 
-// All rows, outputs of `panels`. kNeurons only.
-void NeuronsPart(const ProductArgs& args, const ActiveLists& lists, Range panels);
+// All rows, outputs of `panels`. kNeurons only. `sums`: rows * (stretch + kSumsGap) of this
+// thread's own where the list is shared.
+inline constexpr int64_t kSumsGap = 32;
+void NeuronsPart(const ProductArgs& args, const ActiveLists& lists, Range panels, float* sums);
 
 }  // namespace pamir::kernels
 

@@ -12,18 +12,29 @@ namespace {
 
 // More rows than this are worked on in turns, so that scratch stays small whatever the batch.
 constexpr int64_t kRowsAtOnce = 512;
-// kPanels: up to this many rows the weights are used as they stream in from memory.
-constexpr int64_t kDirectRows = 28;
-// kNeurons: the share of non-zero inputs up to which skipping beats the dense path, for many rows
-// and for few (where the time goes to reading weights, and the dense path reads them all).
+// kPanels: the direct path meets every row tile with four whole panels. It is the faster one while
+// all of x stays in a shared cache and those panels in a core's own (measured up to 512 rows); with
+// one tile of rows it always is.
+constexpr int64_t kDirectInputs = 512 * 1024;  // rows * in
+constexpr int64_t kDirectPanelBytes = 512 * 1024;
+// kNeurons, many rows: the share of non-zero inputs up to which skipping beats the dense path.
 constexpr double kSparseShare = 0.3;
-constexpr int64_t kFewRows = 6;
+// kNeurons: up to this many rows the time goes to reading weights, whatever the share.
+constexpr int64_t kFewRows = 8;
 constexpr int64_t kSampledRows = 16;  // rows that the share is estimated from
-// Weights of a block of inputs, for one stretch of outputs, that should stay in a core's own cache.
-constexpr double kBlockWeights = 128 * 1024;
+// kNeurons, one list for all rows: sums that are worked on at once, and the longest stretch of
+// outputs. Short stretches are slow (the hardware reads on past their ends), more sums leave L2.
+constexpr int64_t kSharedSums = 16 * 1024;
+constexpr int64_t kLongestStretch = 2048;
+// kNeurons, many rows: outputs that are worked on at once, and how many weights of a block of
+// inputs should stay in a core's own cache.
 constexpr int64_t kListStretch = 512;
+constexpr double kBlockWeights = 128 * 1024;
 // Below this many multiplications waking other threads costs more than it saves.
 constexpr int64_t kSerialWork = 32 * 1024;
+
+static_assert(kSharedSums + kSharedRows * kSumsGap <= kBlockFloats);
+static_assert(kSharedSums / kSharedRows >= kPanelOutputs);
 
 constexpr int64_t kAlign = 64;
 int64_t Aligned(int64_t bytes) { return CeilDiv(bytes, kAlign) * kAlign; }
@@ -79,6 +90,11 @@ void Direct(ThreadPool& pool, const ProductArgs& a, int threads) {
                    [&](int p) { DirectPart(a, packed, PartOf(PanelsOf(a.w), threads, p)); });
 }
 
+bool DirectIsFaster(const ProductArgs& a) {
+  const int64_t panels = 4 * PackedBytes(a.w.layout, a.w.dtype, kPanelOutputs, a.w.in);
+  return a.rows <= TileRows() || (a.rows * a.w.in <= kDirectInputs && panels <= kDirectPanelBytes);
+}
+
 // How many parts to cut the rows into, the panels into threads / that: the cut whose largest part
 // is smallest.
 int64_t RowParts(int64_t tiles, int64_t panels, int64_t threads) {
@@ -110,24 +126,35 @@ void Blocks(ThreadPool& pool, const ProductArgs& a, int threads) {
   });
 }
 
-void Neurons(ThreadPool& pool, const ProductArgs& a, int threads, double active_share) {
-  const Scratch scratch = Carve(a, threads);
-  ActiveLists lists;
-  lists.index = reinterpret_cast<int32_t*>(scratch.x);
-  lists.index_stride = a.w.in + kListSlack;
-  lists.starts = reinterpret_cast<int32_t*>(scratch.starts);
-  // With one row no weight is met twice: one block. Else as many inputs as share the cache.
+// One list for all rows: each weight is read once.
+void NeuronsShared(ThreadPool& pool, const ProductArgs& a, ActiveLists lists, int threads) {
+  lists.shared = true;
+  lists.count = 1;
+  lists.block_k = CeilDiv(a.w.in, kPanelOutputs) * kPanelOutputs;
+  lists.blocks = 1;
+  lists.stretch = std::min(kLongestStretch, kSharedSums / a.rows / kPanelOutputs * kPanelOutputs);
+  Compact(a, lists, 0);
+  float* sums = Carve(a, threads).blocks;
+  pool.ParallelFor(threads, [&](int p) {
+    NeuronsPart(a, lists, PartOf(PanelsOf(a.w), threads, p), sums + p * kBlockFloats);
+  });
+}
+
+// Many rows have a list each. The weights of a block that any row needs should stay in L2.
+void NeuronsEach(ThreadPool& pool, const ProductArgs& a, ActiveLists lists, int threads,
+                 double active_share) {
+  lists.count = a.rows;
+  lists.stretch = kListStretch;
   const double met = std::min(1.0, active_share * static_cast<double>(a.rows)) + 1e-3;
   const int64_t block_k = static_cast<int64_t>(kBlockWeights / kListStretch / met);
-  lists.block_k = a.rows == 1 ? CeilDiv(a.w.in, 16) * 16 : CeilDiv(block_k, kBlockK) * kBlockK;
+  lists.block_k = CeilDiv(block_k, kBlockK) * kBlockK;
   lists.blocks = CeilDiv(a.w.in, lists.block_k);
-  const int packers = a.rows <= 2 ? 1 : threads;
-  pool.ParallelFor(packers, [&](int p) {
-    const Range mine = PartOf(a.rows, packers, p);
-    for (int64_t r = mine.begin; r < mine.end; ++r) CompactRow(a, lists, r);
+  pool.ParallelFor(threads, [&](int p) {
+    const Range mine = PartOf(a.rows, threads, p);
+    for (int64_t r = mine.begin; r < mine.end; ++r) Compact(a, lists, r);
   });
-  pool.ParallelFor(threads,
-                   [&](int p) { NeuronsPart(a, lists, PartOf(PanelsOf(a.w), threads, p)); });
+  pool.ParallelFor(
+      threads, [&](int p) { NeuronsPart(a, lists, PartOf(PanelsOf(a.w), threads, p), nullptr); });
 }
 
 // Share of non-zero inputs, from a few rows spread over the batch.
@@ -143,10 +170,17 @@ void ProductCpu(ThreadPool& pool, const ProductArgs& a) {
   const bool small = a.rows * a.w.in * a.w.out <= kSerialWork;
   const int threads = small ? 1 : pool.threads();
   if (a.w.layout == WeightLayout::kPanels) {
-    return a.rows <= kDirectRows ? Direct(pool, a, threads) : Blocks(pool, a, threads);
+    return DirectIsFaster(a) ? Direct(pool, a, threads) : Blocks(pool, a, threads);
   }
-  const double share = a.rows == 1 ? 1 : ActiveShare(a);
-  if (a.rows <= kFewRows || share <= kSparseShare) return Neurons(pool, a, threads, share);
+  const Scratch scratch = Carve(a, threads);
+  ActiveLists lists;
+  lists.index = reinterpret_cast<int32_t*>(scratch.x);
+  lists.index_stride = a.w.in + kListSlack;
+  lists.starts = reinterpret_cast<int32_t*>(scratch.starts);
+  if (a.rows <= kFewRows) return NeuronsShared(pool, a, lists, threads);
+  const double share = ActiveShare(a);
+  if (share <= kSparseShare) return NeuronsEach(pool, a, lists, threads, share);
+  if (a.rows <= kSharedRows) return NeuronsShared(pool, a, lists, threads);
   Blocks(pool, a, threads);
 }
 

@@ -199,15 +199,34 @@ struct PanelGroup {
   int64_t k_count = 0;
 };
 
+// The last panel where it has fewer outputs than a vector: its sums live here, not in y.
+struct Edge {
+  int64_t panel = -1;  // -1: not met
+  HWY_ALIGN float sums[kTileRows * kPanelOutputs];
+};
+
+// y has w.out % 16 of the edge's outputs.
+inline void LoadEdge(const ProductArgs& a, const float* y, int rows, Edge& edge) {
+  std::fill_n(edge.sums, kTileRows * kPanelOutputs, 0.0f);
+  for (int r = 0; r < rows; ++r) {
+    std::copy_n(y + r * a.y_stride + edge.panel * kPanelOutputs, a.w.out % kPanelOutputs,
+                edge.sums + r * kPanelOutputs);
+  }
+}
+inline void StoreEdge(const ProductArgs& a, const Edge& edge, int rows, float* y) {
+  for (int r = 0; r < rows; ++r) {
+    std::copy_n(edge.sums + r * kPanelOutputs, a.w.out % kPanelOutputs,
+                y + r * a.y_stride + edge.panel * kPanelOutputs);
+  }
+}
+
 // Row tile `tile` of the product with panels s0 .. of the group, as many as the tile takes at once.
 template <typename T>
 void RunStreams(const ProductArgs& a, const float* packed, int64_t tile, const PanelGroup<T>& g,
                 int s0) {
   const int64_t row = tile * kTileRows;
   const int rows = static_cast<int>(std::min<int64_t>(kTileRows, a.rows - row));
-  // The last panel may be narrower than a vector, and streams that are left over repeat a panel.
-  HWY_ALIGN float edge[kTileRows * kPanelOutputs];
-  HWY_ALIGN float unused[kTileRows * kPanelOutputs];
+  const int end = std::min(g.count, s0 + StreamsFor(rows));
   float* y = a.y + row * a.y_stride;
   TileArgs<T> t;
   t.x = rows > kInPlaceRows ? packed + row * a.w.in + g.k_begin * rows
@@ -215,32 +234,20 @@ void RunStreams(const ProductArgs& a, const float* packed, int64_t tile, const P
   t.x_stride = a.x_stride;
   t.k_count = g.k_count;
   t.accumulate = g.k_begin > 0;
-  std::fill_n(unused, kTileRows * kPanelOutputs, 0.0f);
-  int64_t edge_panel = -1;
-  const int end = std::min(g.count, s0 + StreamsFor(rows));
-  const int64_t narrow = a.w.out % kPanelOutputs;
+  Edge edge;
+  HWY_ALIGN float unused[kTileRows * kPanelOutputs] = {};  // streams left over repeat a panel
   for (int s = 0; s < StreamsFor(rows); ++s) {
     const bool real = s0 + s < end;
     const int64_t panel = g.panel[real ? s0 + s : s0];
     const bool whole = real && (panel + 1) * kPanelOutputs <= a.w.out;
     t.w[s] = g.w[real ? s0 + s : s0];
-    t.c[s] = whole ? y + panel * kPanelOutputs : (real ? edge : unused);
+    t.c[s] = whole ? y + panel * kPanelOutputs : (real ? edge.sums : unused);
     t.c_stride[s] = whole ? a.y_stride : kPanelOutputs;
-    if (real && !whole) edge_panel = panel;
+    if (real && !whole) edge.panel = panel;
   }
-  float* y_edge = y + edge_panel * kPanelOutputs;
-  if (edge_panel >= 0 && t.accumulate) {
-    for (int r = 0; r < rows; ++r) {
-      std::fill_n(edge + r * kPanelOutputs, kPanelOutputs, 0.0f);
-      std::copy_n(y_edge + r * a.y_stride, narrow, edge + r * kPanelOutputs);
-    }
-  }
+  if (edge.panel >= 0 && t.accumulate) LoadEdge(a, y, rows, edge);
   TileFor<T>(rows, std::make_index_sequence<kTileRows>())(t);
-  if (edge_panel >= 0) {
-    for (int r = 0; r < rows; ++r) {
-      std::copy_n(edge + r * kPanelOutputs, narrow, y_edge + r * a.y_stride);
-    }
-  }
+  if (edge.panel >= 0) StoreEdge(a, edge, rows, y);
   if (g.k_begin + g.k_count < a.w.in) return;
   for (int s = s0; s < end; ++s) Finish(a, g.panel[s], y + g.panel[s] * kPanelOutputs, rows);
 }

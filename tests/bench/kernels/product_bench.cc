@@ -1,6 +1,8 @@
 // Products against their limits: memory bandwidth for a few rows, oneDNN for many.
-// Ratios within one run are worth more than absolute numbers; run it on a quiet machine.
-//   OMP_NUM_THREADS=2 bench_product --benchmark_repetitions=3
+// Ratios within one run are worth more than absolute numbers. On a machine that is not quiet:
+//   bench_product --benchmark_repetitions=9 --benchmark_min_time=0.05
+//                 --benchmark_enable_random_interleaving=true
+// The tables take the best repetition of each.
 #include "bench/kernels/product_bench.h"
 
 #include <cstring>
@@ -34,12 +36,15 @@ Aligned<uint16_t> Weights(int64_t count) {
 
 }  // namespace pamir::bench
 
+constexpr int64_t kReadBytes = int64_t{512} << 20;
+
 int main(int argc, char** argv) {
   setenv("OMP_NUM_THREADS", std::to_string(pamir::bench::kThreads).c_str(), 0);
   benchmark::Initialize(&argc, argv);
   pamir::ThreadPool pool(pamir::bench::kThreads);
-  pamir::bench::RegisterMemory(&pool);
-  pamir::bench::RegisterDecode(&pool);
+  const auto weights = pamir::bench::Weights(pamir::bench::DecodeWeights());
+  pamir::bench::RegisterMemory(&pool, weights.get(), kReadBytes);
+  pamir::bench::RegisterDecode(&pool, weights.get());
   pamir::bench::RegisterPrefill(&pool);
   pamir::bench::BestRates rates;
   benchmark::RunSpecifiedBenchmarks(&rates);

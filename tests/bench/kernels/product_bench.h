@@ -33,11 +33,14 @@ std::vector<float> Inputs(int64_t count, double active);
 Aligned<uint16_t> Weights(int64_t count);
 
 // The fastest way found to read memory: the limit of decoding.
-void RegisterMemory(ThreadPool* pool);
+// `bytes` of `data`, a multiple of 1 kB, are read.
+void RegisterMemory(ThreadPool* pool, const void* data, int64_t bytes);
 void PrintMemory(const BestRates& rates);
 
 // Products of OPT-1.3B's shapes over 24 layers of distinct weights.
-void RegisterDecode(ThreadPool* pool);
+// The shapes share one array of DecodeWeights() elements.
+int64_t DecodeWeights();
+void RegisterDecode(ThreadPool* pool, const uint16_t* weights);
 void PrintDecode(const BestRates& rates);
 
 // 512 tokens of OPT-125M's shapes, against oneDNN's fp32 product.

@@ -1,4 +1,4 @@
-// How fast this machine reads 512 MB with two threads, each with four far-apart streams.
+// How fast this machine reads weights (512 MB) with two threads, each with four far-apart streams.
 #include <cstdio>
 
 #include "bench/kernels/product_bench.h"
@@ -6,11 +6,11 @@
 namespace pamir::bench {
 namespace {
 
-constexpr int64_t kBytes = int64_t{512} << 20;
 constexpr int kStreams = 4;
 constexpr int kAhead = 2048;  // bytes
 
-typedef uint64_t Lane __attribute__((vector_size(16)));
+// may_alias: the memory holds weights.
+typedef uint64_t Lane __attribute__((vector_size(16), may_alias));
 
 // Sums four equal stretches side by side, one cache line of each in turn.
 template <bool kPrefetch>
@@ -29,25 +29,24 @@ uint64_t ReadStreams(const Lane* data, int64_t lanes) {
 }
 
 template <bool kPrefetch>
-void ReadMemory(benchmark::State& state, ThreadPool* pool) {
-  const int64_t lanes = kBytes / static_cast<int64_t>(sizeof(Lane));
-  const Aligned<Lane> data = Allocate<Lane>(lanes);
-  for (int64_t i = 0; i < lanes; ++i) data[i] = Lane{static_cast<uint64_t>(i), 1};
+void ReadMemory(benchmark::State& state, ThreadPool* pool, const void* data, int64_t bytes) {
+  const int64_t mine = bytes / static_cast<int64_t>(sizeof(Lane)) / kThreads;
   for (auto _ : state) {
     pool->ParallelFor(kThreads, [&](int p) {
-      const int64_t mine = lanes / kThreads;
-      benchmark::DoNotOptimize(ReadStreams<kPrefetch>(data.get() + p * mine, mine));
+      benchmark::DoNotOptimize(
+          ReadStreams<kPrefetch>(static_cast<const Lane*>(data) + p * mine, mine));
     });
   }
-  state.counters["rate"] = benchmark::Counter(static_cast<double>(kBytes),
-                                              benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["rate"] =
+      benchmark::Counter(static_cast<double>(bytes), benchmark::Counter::kIsIterationInvariantRate);
 }
 
 }  // namespace
 
-void RegisterMemory(ThreadPool* pool) {
-  benchmark::RegisterBenchmark("memory/read", ReadMemory<false>, pool)->UseRealTime();
-  benchmark::RegisterBenchmark("memory/read_ahead", ReadMemory<true>, pool)->UseRealTime();
+void RegisterMemory(ThreadPool* pool, const void* data, int64_t bytes) {
+  benchmark::RegisterBenchmark("memory/read", ReadMemory<false>, pool, data, bytes)->UseRealTime();
+  benchmark::RegisterBenchmark("memory/read_ahead", ReadMemory<true>, pool, data, bytes)
+      ->UseRealTime();
 }
 
 double MemoryLimit(const BestRates& rates) {

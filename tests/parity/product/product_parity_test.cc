@@ -68,6 +68,10 @@ const Shape kShapes[] = {
     {kBF16, kPanels, 100, 16, 256},
     {kF16, kPanels, 512, 70, 258, 1, true, Activation::kRelu},
     {kF32, kPanels, 515, 33, 31},
+    // x too large for the direct path, and k in several blocks
+    {kF16, kPanels, 512, 39, 1100},
+    {kF32, kPanels, 20, 200, 2300, 1, true, Activation::kRelu},
+    {kBF16, kPanels, 16, 23, 9000, 0.5},
     {kF16, kNeurons, 1, 64, 96, 0.5},
     {kF16, kNeurons, 1, 5, 1},
     {kF16, kNeurons, 1, 33, 700, 0},
@@ -75,6 +79,7 @@ const Shape kShapes[] = {
     {kBF16, kNeurons, 2, 77, 241, 0.5, true, Activation::kRelu},
     {kF32, kNeurons, 5, 1042, 529, 0.1, true, Activation::kGelu},
     {kF16, kNeurons, 9, 130, 300, 1},
+    {kF16, kNeurons, 32, 2070, 100, 0.7},
     {kF16, kNeurons, 33, 175, 2000, 0.04},
     {kBF16, kNeurons, 100, 600, 513, 0.1, false},
     {kF16, kNeurons, 100, 151, 529, 0.9, true, Activation::kRelu},
