@@ -1,5 +1,5 @@
-// How a request wants its tokens chosen, and when it wants to stop. Standard library only: shared by
-// C++ clients, the doors and the engine.
+// How a request wants its tokens chosen, and when it wants to stop. Standard library only: shared
+// by C++ clients, the doors and the engine.
 #ifndef PAMIR_SAMPLING_H_
 #define PAMIR_SAMPLING_H_
 
@@ -10,7 +10,7 @@
 namespace pamir {
 
 struct SamplingParams {
-  // 0 = greedy: the most likely token, the lowest id among equals. Otherwise logits are divided by it.
+  // 0 = greedy: the most likely token, the lowest id among equals. Else logits are divided by it.
   float temperature = 1.0f;
   // Keep the k most likely tokens; 0 = all.
   int32_t top_k = 0;
@@ -21,10 +21,10 @@ struct SamplingParams {
 };
 
 struct StopRules {
-  int32_t max_tokens = 16;            // 0 = none: only useful with prompt log-probabilities
-  std::vector<std::string> stop;      // the text ends before the first of these
+  int32_t max_tokens = 16;              // 0 = none: only useful with prompt log-probabilities
+  std::vector<std::string> stop;        // the text ends before the first of these
   std::vector<int32_t> stop_token_ids;  // beside the model's own end token
-  bool ignore_eos = false;            // go on after the end token (benchmarks)
+  bool ignore_eos = false;              // go on after the end token (benchmarks)
 };
 
 enum class FinishReason : uint8_t {

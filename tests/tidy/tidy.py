@@ -123,18 +123,35 @@ def length_problems(relative, text):
     for number, line in enumerate(lines, 1):
         if len(line) > LINE_MAX and 'http' not in line:
             yield f'{relative}:{number}: {len(line)} columns; at most {LINE_MAX}'
-    # clang-format puts a function's closing brace where its first line begins.
+    for number, length in function_lengths(lines):
+        if length > FUNCTION_LINES_MAX:
+            yield f'{relative}:{number}: a function of {length} lines; at most {FUNCTION_LINES_MAX}'
+
+
+NO_FUNCTION = re.compile(
+    r'(namespace|class|struct|enum|union|extern|if|for|while|switch|do|else|using|TEST\w*\(|\})\b|\}')
+
+
+def code_of(line):
+    return line.split('//')[0].strip()
+
+
+def function_lengths(lines):
+    """(first line, length) of each function: clang-format ends it at its first line's indentation."""
     opened = {}
     for number, line in enumerate(lines, 1):
-        indent = len(line) - len(line.lstrip())
         body = line.strip()
-        if body.endswith('{') and '(' in body + lines[max(0, number - 2)] and not re.match(
-                r'(namespace|class|struct|enum|union|extern|if|for|while|switch|do|else|\}|using)\b|\}', body):
-            opened[indent] = number
-        elif body.startswith('}') and indent in opened:
-            length = number - opened.pop(indent) + 1
-            if length > FUNCTION_LINES_MAX:
-                yield f'{relative}:{number - length + 1}: a function of {length} lines; at most {FUNCTION_LINES_MAX}'
+        if body.endswith('{'):
+            first = number
+            while first > 1 and not re.search(r'[;{}:]$|^$|^#', code_of(lines[first - 2])):
+                first -= 1
+            head = ' '.join(l.strip() for l in lines[first - 1:number])
+            if '(' in head and '](' not in head and not NO_FUNCTION.match(head):
+                opened[len(lines[first - 1]) - len(lines[first - 1].lstrip())] = first
+        elif body.startswith('}'):
+            first = opened.pop(len(line) - len(line.lstrip()), None)
+            if first:
+                yield first, number - first + 1
 
 
 def dead_header_problems(files, root):
@@ -186,7 +203,7 @@ def top_level_problems(root):
 
 
 def vendor_problems(relative, text):
-    if relative.endswith('.h') and re.search(r'^\s*#\s*(if|ifdef).*(CUDA|NVCC|HIP|ROCM)', text, re.M):
+    if relative.endswith('.h') and re.search(r'^\s*#\s*(if|ifdef|ifndef).*\b(__CUDA|__NVCC|__HIP|USE_CUDA|USE_ROCM|PAMIR_CUDA)', text, re.M):
         yield f'{relative}: no #if on a vendor in a header; back ends differ by file and target'
 
 

@@ -40,7 +40,7 @@ struct RankStats {
 };
 
 struct EngineStats {
-  bool ready = false;      // all ranks ready, requests are run
+  bool ready = false;  // all ranks ready, requests are run
   bool draining = false;
   std::string model;
   int32_t max_model_len = 0, vocab_size = 0;
@@ -76,8 +76,8 @@ class TextDecoder {
   virtual ~TextDecoder() = default;
 
   struct Piece {
-    std::string bytes;      // certain now: whole UTF-8 characters, no possible stop string's beginning
-    bool stopped = false;   // a stop string was found: the text is complete
+    std::string bytes;     // certain now: whole characters, never a stop string's beginning
+    bool stopped = false;  // a stop string was found: the text is complete
   };
   virtual Piece Feed(TokenId token) = 0;
   // No more tokens: what was held back (an unfinished character becomes U+FFFD).

@@ -14,8 +14,8 @@ namespace pamir::flow {
 struct SampledToken {
   SlotId slot;
   TokenId token = 0;
-  uint32_t flags = 0;   // none yet
-  float logprob = 0;    // of `token` under the model's own distribution (temperature 1, no cuts)
+  uint32_t flags = 0;  // none yet
+  float logprob = 0;   // of `token` under the model's own distribution (temperature 1, no cuts)
   friend bool operator==(const SampledToken&, const SampledToken&) = default;
 };
 

@@ -15,10 +15,10 @@ namespace pamir::flow {
 struct TextChunk {
   SeqId id;
   int32_t choice = 0;
-  int32_t index = 0;                // of the first token in `tokens`
+  int32_t index = 0;  // of the first token in `tokens`
   std::string bytes;
-  std::vector<TokenId> tokens;      // those new with this chunk
-  std::vector<float> logprobs;      // one a token
+  std::vector<TokenId> tokens;  // those new with this chunk
+  std::vector<float> logprobs;  // one a token
   FinishReason finish = FinishReason::kNone;
 };
 

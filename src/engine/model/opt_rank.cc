@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/thread_pool.h"
+#include "core/flow/step_inputs.h"
 #include "engine/model/head.h"
 #include "engine/model/layers.h"
 #include "engine/model/slots.h"
@@ -25,6 +26,15 @@ struct AwaitedSample {
   uint64_t generation = 0;
 };
 using AwaitedStep = std::vector<AwaitedSample>;
+
+kernels::RowsView ViewOf(const flow::StepInputs& inputs) {
+  return {.tokens = static_cast<int64_t>(inputs.positions.size()),
+          .rows = static_cast<int64_t>(inputs.row_start.size()) - 1,
+          .positions = inputs.positions.data(),
+          .row_start = inputs.row_start.data(),
+          .block_table = inputs.block_table.data(),
+          .max_blocks = inputs.max_blocks};
+}
 
 class OptRank final : public flow::Rank {
  public:
@@ -60,7 +70,7 @@ class OptRank final : public flow::Rank {
   absl::Status Run(const flow::StepPlan& plan, flow::StepResult* result);
   absl::Status TakeSampledIds();
   absl::Status AppendSampled(const AwaitedStep& step, const int32_t* tokens);
-  absl::StatusOr<kernels::RowsView> BuildInputs(const flow::StepPlan& plan);
+  absl::StatusOr<flow::StepInputs> BuildInputs(const flow::StepPlan& plan);
   absl::Status FillIds(const flow::Row& row, int32_t* ids);
   absl::Status ReceiveHidden(int64_t tokens);
   absl::Status SendHidden(int64_t tokens);
@@ -102,7 +112,8 @@ absl::Status OptRank::Run(const flow::StepPlan& plan, flow::StepResult* result) 
     }
   }
   if (plan.rows.empty()) return absl::OkStatus();
-  PAMIR_ASSIGN_OR_RETURN(const kernels::RowsView rows, BuildInputs(plan));
+  PAMIR_ASSIGN_OR_RETURN(const flow::StepInputs inputs, BuildInputs(plan));
+  const kernels::RowsView rows = ViewOf(inputs);
   if (first_stage()) {
     PAMIR_RETURN_IF_ERROR(Embed(context_, rows, shard_.vocab.begin));
   } else {
@@ -122,27 +133,29 @@ absl::Status OptRank::Run(const flow::StepPlan& plan, flow::StepResult* result) 
   return ShareSampledIds(plan, *result);
 }
 
-absl::StatusOr<kernels::RowsView> OptRank::BuildInputs(const flow::StepPlan& plan) {
+absl::StatusOr<flow::StepInputs> OptRank::BuildInputs(const flow::StepPlan& plan) {
   const spec::EngineLimits& limits = options_.plan.limits;
-  kernels::RowsView view{.positions = buffers_.positions,
-                         .row_start = buffers_.row_start,
-                         .block_table = buffers_.block_table,
-                         .max_blocks = CeilDiv(limits.max_model_len, limits.block_size)};
+  const size_t max_blocks = CeilDiv(limits.max_model_len, limits.block_size);
+  size_t tokens = 0, rows = 0;
   for (const flow::Row& row : plan.rows) {
     PAMIR_RETURN_IF_ERROR(slots_.CheckRow(row));
-    if (view.tokens + row.count > limits.max_num_batched_tokens) {
+    if (tokens + row.count > static_cast<size_t>(limits.max_num_batched_tokens)) {
       return absl::InternalError("plan: more tokens in a step than the limit");
     }
-    if (first_stage()) PAMIR_RETURN_IF_ERROR(FillIds(row, buffers_.ids + view.tokens));
-    for (int32_t i = 0; i < row.count; ++i) buffers_.positions[view.tokens + i] = row.from + i;
+    if (first_stage()) PAMIR_RETURN_IF_ERROR(FillIds(row, buffers_.ids + tokens));
+    for (int32_t i = 0; i < row.count; ++i) buffers_.positions[tokens + i] = row.from + i;
     const std::vector<int32_t>& blocks = slots_.at(row.slot).blocks;
-    std::memcpy(buffers_.block_table + view.rows * view.max_blocks, blocks.data(),
+    std::memcpy(buffers_.block_table + rows * max_blocks, blocks.data(),
                 blocks.size() * sizeof(int32_t));
-    buffers_.row_start[view.rows++] = static_cast<int32_t>(view.tokens);
-    view.tokens += row.count;
+    buffers_.row_start[rows++] = static_cast<int32_t>(tokens);
+    tokens += row.count;
   }
-  buffers_.row_start[view.rows] = static_cast<int32_t>(view.tokens);
-  return view;
+  buffers_.row_start[rows] = static_cast<int32_t>(tokens);
+  return flow::StepInputs{.ids = {buffers_.ids, tokens},
+                          .positions = {buffers_.positions, tokens},
+                          .row_start = {buffers_.row_start, rows + 1},
+                          .block_table = {buffers_.block_table, rows * max_blocks},
+                          .max_blocks = static_cast<int32_t>(max_blocks)};
 }
 
 absl::Status OptRank::FillIds(const flow::Row& row, int32_t* ids) {
