@@ -4,20 +4,13 @@
 #include <utility>
 
 namespace pamir::gateway {
-namespace {
-
-ApiError TextQueueFull() {
-  return {ErrorCode::kOverloaded, "too many texts wait to be tokenized; try again later", ""};
-}
-
-}  // namespace
 
 Dispatcher::Dispatcher(const DispatcherOptions& options, flow::Engine* engine,
                        const flow::Text* text)
     : options_(options),
       gate_(options.max_active_calls),
-      pool_(options.text_threads, options.max_queued_text_jobs),
-      backend_{engine, text, &pool_} {}
+      backend_{engine, text, &pool_},
+      pool_(options.text_threads, options.max_queued_text_jobs) {}
 
 std::shared_ptr<GenerateCall> Dispatcher::NewGenerate(flow::GenerateRequest request,
                                                       ChunkWriter* writer) {

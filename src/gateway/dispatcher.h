@@ -50,8 +50,8 @@ class Dispatcher {
 
   const DispatcherOptions options_;
   Gate gate_;
+  const Backend backend_;  // before the pool, whose last jobs use it
   TextPool pool_;
-  const Backend backend_;
   std::atomic<uint64_t> next_id_{1};
 };
 

@@ -58,9 +58,7 @@ void EngineCall::Start() {
     return Submit();
   }
   auto job = [this, keep = shared_from_this()] { EncodeAndSubmit(); };
-  if (!backend_.pool->TryPostLong(std::move(job))) {
-    Fail({ErrorCode::kOverloaded, "too many texts wait to be tokenized; try again later", ""});
-  }
+  if (!backend_.pool->TryPostLong(std::move(job))) Fail(TextQueueFull());
 }
 
 void EngineCall::EncodeAndSubmit() {

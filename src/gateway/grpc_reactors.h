@@ -3,7 +3,6 @@
 #ifndef PAMIR_GATEWAY_GRPC_REACTORS_H_
 #define PAMIR_GATEWAY_GRPC_REACTORS_H_
 
-#include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -16,6 +15,7 @@
 #include "gateway/gate.h"
 #include "gateway/generate_call.h"
 #include "gateway/grpc_status.h"
+#include "pamir/v1/generation.grpc.pb.h"  // and with it gRPC's SerializationTraits for protobuf
 
 namespace pamir::gateway {
 

@@ -29,4 +29,8 @@ ApiError FromStatus(const absl::Status& status, const std::string& field) {
           code == ErrorCode::kInvalidRequest ? field : std::string()};
 }
 
+ApiError TextQueueFull() {
+  return {ErrorCode::kOverloaded, "too many texts wait to be tokenized; try again later", ""};
+}
+
 }  // namespace pamir::gateway

@@ -21,6 +21,9 @@ const ApiError* ErrorOf(const Outcome<T>& outcome) {
 // the status says INVALID_ARGUMENT or OUT_OF_RANGE.
 ApiError FromStatus(const absl::Status& status, const std::string& field);
 
+// The text pool takes no more long jobs.
+ApiError TextQueueFull();
+
 }  // namespace pamir::gateway
 
 #endif  // PAMIR_GATEWAY_OUTCOME_H_
