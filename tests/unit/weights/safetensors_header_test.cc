@@ -1,5 +1,6 @@
 #include "engine/weights/safetensors_header.h"
 
+#include "base/philox.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "unit/weights/test_files.h"
@@ -121,6 +122,45 @@ TEST(SafetensorsHeader, RefusesSizesThatOverflow) {
 
 TEST(SafetensorsHeader, NamesAreEscapedInErrors) {
   EXPECT_THAT(ErrorOf("{\"a\\nb\": 1}"), HasSubstr("a\\nb"));
+}
+
+// A short walk of the fuzzer's kind that every run of the tests takes: bytes of a good header are
+// changed, doubled or dropped. What is still accepted must lie within the file and not overlap.
+TEST(SafetensorsHeader, MutatedHeadersAreRefusedOrSafe) {
+  const std::string good = R"({"a":{"dtype":"F16","shape":[2,3],"data_offsets":[0,12]},)"
+                           R"("b":{"dtype":"F32","shape":[4],"data_offsets":[16,32]}})";
+  const std::string alphabet = "0123456789[]{},:\"-abFBs";
+  int accepted = 0;
+  uint64_t counter = 0;
+  const auto below = [&](size_t n) {
+    return static_cast<size_t>(PhiloxUniform(7, 0, counter++) * static_cast<float>(n)) % n;
+  };
+  for (int round = 0; round < 20'000; ++round) {
+    std::string json = good;
+    for (size_t changes = 1 + below(3); changes > 0; --changes) {
+      const size_t at = below(json.size());
+      const size_t kind = below(3);
+      if (kind == 0) json[at] = alphabet[below(alphabet.size())];
+      if (kind == 1) json.insert(at, json, below(json.size()), below(8));
+      if (kind == 2) json.erase(at, 1 + below(4));
+    }
+    const auto parsed = Parse(json, 32);
+    if (!parsed.ok()) continue;
+    ++accepted;
+    const int64_t data = 8 + static_cast<int64_t>(json.size());
+    for (const StoredTensor& tensor : *parsed) {
+      ASSERT_TRUE(data <= tensor.begin && tensor.begin <= tensor.end && tensor.end <= data + 32)
+          << json;
+      int64_t bytes = static_cast<int64_t>(SizeOf(tensor.info.dtype));
+      for (const int64_t size : tensor.info.shape) bytes *= size;
+      ASSERT_EQ(bytes, tensor.end - tensor.begin) << json;
+    }
+    if (parsed->size() == 2 && (*parsed)[0].end > (*parsed)[1].begin) {
+      ASSERT_LE((*parsed)[1].end, (*parsed)[0].begin) << json;
+    }
+  }
+  EXPECT_GT(accepted, 100) << "the mutations are too wild to test what is accepted";
+  EXPECT_LT(accepted, 19'000);
 }
 
 TEST(HeaderLength, IsCheckedAgainstTheFile) {
