@@ -7,16 +7,16 @@ function(pamir_library NAME)
   target_link_libraries(${NAME} PUBLIC ${ARG_DEPS})
 endfunction()
 
-# pamir_test(NAME SRCS ... DEPS ... [LABELS fast|slow|gpu|grpc] [TIMEOUT seconds] [SERIAL]): one test
+# pamir_test(NAME SRCS ... DEPS ... [LABEL fast|slow|fast-grpc|slow-grpc|gpu] [TIMEOUT seconds] [SERIAL]): one test
 # program; each TEST in it is a ctest test. Tests find their data through PAMIR_SOURCE_DIR, and the
 # programs that were built through PAMIR_BINARY_DIR.
 function(pamir_test NAME)
-  cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL" "TIMEOUT;LABEL" "SRCS;DEPS" ${ARGN})
   if(NOT PAMIR_BUILD_TESTS)
     return()
   endif()
-  if(NOT ARG_LABELS)
-    set(ARG_LABELS fast)
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL fast)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
@@ -26,8 +26,7 @@ function(pamir_test NAME)
   target_compile_definitions(${NAME} PRIVATE PAMIR_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                              PAMIR_BINARY_DIR="${CMAKE_BINARY_DIR}")
   target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
-  string(REPLACE ";" "\\;" LABELS "${ARG_LABELS}")  # a list inside a list of properties
-  set(PROPERTIES LABELS "${LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  set(PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT ${ARG_TIMEOUT})
   if(ARG_SERIAL)
     list(APPEND PROPERTIES RUN_SERIAL ON)
   endif()
