@@ -3,8 +3,10 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 
+#include <optional>
 #include <utility>
 
+#include "base/utf8.h"
 #include "client/convert.h"
 #include "pamir/limits.h"
 #include "pamir/v1/cluster.grpc.pb.h"
@@ -24,6 +26,24 @@ ClientError ToError(const grpc::Status& status) {
   if (status.ok()) return {};
   const auto code = static_cast<size_t>(status.error_code());
   return {code < std::size(kCodeNames) ? kCodeNames[code] : "UNKNOWN", status.error_message()};
+}
+
+// protobuf would send such a text all the same, and the server refuse a message that it cannot
+// read.
+ClientError CheckUtf8(const char* field, const std::string& text) {
+  const std::optional<size_t> at = FirstInvalidUtf8(text);
+  if (!at) return {};
+  return {"INVALID_ARGUMENT", std::string(field) + ": is not valid UTF-8 at byte " +
+                                  std::to_string(*at) + "; send UTF-8 text or token ids"};
+}
+
+ClientError CheckTexts(const GenerateParams& params) {
+  ClientError error = CheckUtf8("text", params.prompt);
+  if (error.code.empty()) error = CheckUtf8("request_id", params.request_id);
+  for (const std::string& stop : params.stop.stop) {
+    if (error.code.empty()) error = CheckUtf8("stop", stop);
+  }
+  return error;
 }
 
 // One call's context, cancelled when the caller's token says so.
@@ -115,8 +135,10 @@ Result<std::optional<Client>> Client::Connect(const std::string& target,
 
 Result<GenerateResult> Client::Generate(const GenerateParams& params, const ChunkCallback& on_chunk,
                                         const CallOptions& options) const {
-  Call call(options);
   Result<GenerateResult> result;
+  result.error = CheckTexts(params);
+  if (!result.ok()) return result;
+  Call call(options);
   auto reader = impl_->generation->Generate(call.context(), client::ToProto(params));
   v1::GenerateResponse response;
   bool done = false;
@@ -143,6 +165,7 @@ Result<GenerateResult> Client::Generate(const GenerateParams& params, const Chun
 }
 
 Result<ScoreResult> Client::Score(const std::string& text, const CallOptions& options) const {
+  if (ClientError error = CheckUtf8("text", text); !error.code.empty()) return {{}, error};
   v1::ScoreRequest request;
   request.set_text(text);
   return impl_->Score(request, options);
@@ -157,6 +180,7 @@ Result<ScoreResult> Client::ScoreIds(const std::vector<int32_t>& ids,
 
 Result<std::vector<int32_t>> Client::Tokenize(const std::string& text, bool add_bos,
                                               const CallOptions& options) const {
+  if (ClientError error = CheckUtf8("text", text); !error.code.empty()) return {{}, error};
   Call call(options);
   v1::TokenizeRequest request;
   request.set_text(text);

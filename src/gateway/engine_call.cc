@@ -31,12 +31,10 @@ ApiError CancelledError(bool deadline_exceeded) {
 
 }  // namespace
 
-ApiError ErrorOfEvent(const flow::TokenEvent& event, bool engine_ready) {
+ApiError ErrorOfEvent(const flow::TokenEvent& event) {
   ApiError error;
   if (event.finish == FinishReason::kCancelled) {
     error = CancelledError(event.deadline_exceeded);
-  } else if (engine_ready) {
-    error = {ErrorCode::kInternal, "the engine gave up on this request", ""};
   } else {
     error = {ErrorCode::kNotReady, "the engine is gone; try again later", ""};
   }

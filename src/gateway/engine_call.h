@@ -65,9 +65,9 @@ class EngineCall : public flow::TokenSink, public std::enable_shared_from_this<E
   std::atomic<bool> cancelled_{false};
 };
 
-// The error that an ending event stands for. `engine_ready`: whether the engine still runs
-// requests.
-ApiError ErrorOfEvent(const flow::TokenEvent& event, bool engine_ready);
+// The error that an ending event stands for. kError means that the cluster could not go on: the
+// request was fine and may be sent again, here or elsewhere.
+ApiError ErrorOfEvent(const flow::TokenEvent& event);
 
 }  // namespace pamir::gateway
 

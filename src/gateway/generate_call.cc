@@ -35,7 +35,7 @@ void GenerateCall::OnEvents(std::vector<flow::TokenEvent> events) {
       chunk.bytes += decoder_->Flush();
       return Finish(event.finish, std::move(chunk));
     }
-    return Fail(ErrorOfEvent(event, backend_.engine->Stats().ready));
+    return Fail(ErrorOfEvent(event));
   }
   if (outbox_.Add(std::move(chunk))) return;
   CancelWith(

@@ -13,7 +13,7 @@ void ScoreCall::OnEvents(std::vector<flow::TokenEvent> events) {
   const flow::TokenEvent& last = events.back();
   if (last.finish == FinishReason::kNone) return;  // nothing but the end matters
   if (last.finish == FinishReason::kCancelled || last.finish == FinishReason::kError) {
-    return Fail(ErrorOfEvent(last, backend_.engine->Stats().ready));
+    return Fail(ErrorOfEvent(last));
   }
   if (last.prompt_logprobs.size() + 1 != prompt_.size()) {
     return Fail({ErrorCode::kInternal,

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "gateway/utf8.h"
+#include "base/utf8.h"
 #include "pamir/limits.h"
 
 namespace pamir::gateway {

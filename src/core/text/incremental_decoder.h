@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "base/utf8.h"
 #include "core/flow/ports.h"
 #include "core/text/stop_matcher.h"
 #include "core/text/token_table.h"
-#include "core/text/utf8.h"
 
 namespace pamir::text {
 

@@ -1,7 +1,7 @@
 #include "core/text/pretokenizer.h"
 
+#include "base/utf8.h"
 #include "core/text/unicode_classes.h"
-#include "core/text/utf8.h"
 
 namespace pamir::text {
 namespace {

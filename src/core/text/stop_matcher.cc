@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/text/utf8.h"
+#include "base/utf8.h"
 
 namespace pamir::text {
 namespace {

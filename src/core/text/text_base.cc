@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "core/text/incremental_decoder.h"
-#include "core/text/utf8.h"
 #include "pamir/limits.h"
 
 namespace pamir::text {

@@ -1,7 +1,7 @@
 #include "core/text/token_table.h"
 
 #include "absl/strings/str_cat.h"
-#include "core/text/utf8.h"
+#include "base/utf8.h"
 
 namespace pamir::text {
 

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <variant>
 
+#include "base/utf8.h"
 #include "gateway/grpc_convert.h"
-#include "gateway/utf8.h"
 #include "gateway/validate.h"
 #include "pamir/limits.h"
 

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/byte_tokenizer.h"
-#include "core/text/utf8.h"
 #include "fuzz/base_vocab.h"
 
 namespace {
@@ -40,7 +40,7 @@ std::string Stream(const Text& text, const std::vector<TokenId>& ids, const std:
   std::string out;
   for (TokenId id : ids) {
     const auto piece = decoder->Feed(id);
-    Require(pamir::text::ValidateUtf8(piece.bytes).ok());
+    Require(pamir::ValidateUtf8(piece.bytes).ok());
     out += piece.bytes;
     *stopped = piece.stopped;
   }
@@ -66,10 +66,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string input(reinterpret_cast<const char*>(data), size);
   const std::string text = input.substr(0, input.find('\0'));
   std::string stop = text.size() < size ? input.substr(text.size() + 1) : "";
-  if (!pamir::text::ValidateUtf8(stop).ok()) stop.clear();
+  if (!pamir::ValidateUtf8(stop).ok()) stop.clear();
 
   const auto ids = small->Encode(text);
-  Require(ids.ok() == pamir::text::ValidateUtf8(text).ok());
+  Require(ids.ok() == pamir::ValidateUtf8(text).ok());
   if (ids.ok()) {
     const auto decoded = small->Decode(*ids, true);
     Require(decoded.ok() && *decoded == text);

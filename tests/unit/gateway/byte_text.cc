@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "gateway/utf8.h"
+#include "base/utf8.h"
 
 namespace pamir::gateway {
 namespace {

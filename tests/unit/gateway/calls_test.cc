@@ -246,15 +246,13 @@ TEST_F(Calls, TheEnginesRefusalsKeepTheirMeaning) {
 TEST_F(Calls, TheEnginesEndsKeepTheirMeaning) {
   struct Case {
     FinishReason finish;
-    bool deadline, ready;
+    bool deadline;
     ErrorCode code;
   };
   size_t submitted = 0;
-  for (const Case& c : {Case{FinishReason::kCancelled, true, true, ErrorCode::kDeadlineExceeded},
-                        Case{FinishReason::kCancelled, false, true, ErrorCode::kCancelled},
-                        Case{FinishReason::kError, false, true, ErrorCode::kInternal},
-                        Case{FinishReason::kError, false, false, ErrorCode::kNotReady}}) {
-    engine_.SetStats({.ready = c.ready});
+  for (const Case& c : {Case{FinishReason::kCancelled, true, ErrorCode::kDeadlineExceeded},
+                        Case{FinishReason::kCancelled, false, ErrorCode::kCancelled},
+                        Case{FinishReason::kError, false, ErrorCode::kNotReady}}) {
     RecordingWriter writer;
     auto call = Start("p", writer);
     engine_.EmitEnd(engine_.WaitSubmitted(++submitted).id, c.finish, "because", c.deadline);

@@ -8,8 +8,8 @@
 #include <random>
 #include <string>
 
+#include "base/utf8.h"
 #include "core/text/bpe_tokenizer.h"
-#include "core/text/utf8.h"
 #include "gtest/gtest.h"
 
 namespace pamir::text {

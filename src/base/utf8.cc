@@ -1,8 +1,8 @@
-#include "core/text/utf8.h"
+#include "base/utf8.h"
 
 #include "absl/strings/str_cat.h"
 
-namespace pamir::text {
+namespace pamir {
 namespace {
 
 constexpr char kReplacement[] = "\xEF\xBF\xBD";  // U+FFFD
@@ -48,17 +48,21 @@ Utf8Step ReadUtf8(std::string_view bytes) {
   return {Kind::kValid, lead.length, code_point};
 }
 
-absl::Status ValidateUtf8(std::string_view text) {
+std::optional<size_t> FirstInvalidUtf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const Utf8Step step = ReadUtf8(text.substr(at));
-    if (step.kind != Utf8Step::Kind::kValid) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the text is not valid UTF-8: wrong or unfinished character at byte ", at,
-                       " (0x", absl::Hex(static_cast<uint8_t>(text[at]), absl::kZeroPad2), ")"));
-    }
+    if (step.kind != Utf8Step::Kind::kValid) return at;
     at += step.length;
   }
-  return absl::OkStatus();
+  return std::nullopt;
+}
+
+absl::Status ValidateUtf8(std::string_view text) {
+  const std::optional<size_t> at = FirstInvalidUtf8(text);
+  if (!at) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the text is not valid UTF-8: wrong or unfinished character at byte ", *at,
+                   " (0x", absl::Hex(static_cast<uint8_t>(text[*at]), absl::kZeroPad2), ")"));
 }
 
 void AppendUtf8(char32_t code_point, std::string* out) {
@@ -109,4 +113,4 @@ void Utf8Repairer::Finish(std::string* out) {
   pending_.clear();
 }
 
-}  // namespace pamir::text
+}  // namespace pamir

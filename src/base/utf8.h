@@ -1,16 +1,17 @@
 // UTF-8, strictly: no overlong forms, no surrogates, nothing above U+10FFFF (Unicode 14, table
 // 3-7).
-#ifndef PAMIR_CORE_TEXT_UTF8_H_
-#define PAMIR_CORE_TEXT_UTF8_H_
+#ifndef PAMIR_BASE_UTF8_H_
+#define PAMIR_BASE_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 
-namespace pamir::text {
+namespace pamir {
 
 struct Utf8Step {
   enum class Kind : uint8_t {
@@ -28,6 +29,10 @@ struct Utf8Step {
 // 3.9 ("substitution of maximal subparts"); Python's errors="replace" and Rust's lossy decoding
 // count the same way.
 Utf8Step ReadUtf8(std::string_view bytes);
+
+// Where `text` stops being UTF-8: the offset of the first byte sequence that is wrong or cut off.
+// Nothing when all of it is valid.
+std::optional<size_t> FirstInvalidUtf8(std::string_view text);
 
 // OK, or INVALID_ARGUMENT naming the offset of the first wrong byte sequence.
 absl::Status ValidateUtf8(std::string_view text);
@@ -47,6 +52,6 @@ class Utf8Repairer {
   std::string pending_;  // the beginning of a character, 0 to 3 bytes
 };
 
-}  // namespace pamir::text
+}  // namespace pamir
 
-#endif  // PAMIR_CORE_TEXT_UTF8_H_
+#endif  // PAMIR_BASE_UTF8_H_
