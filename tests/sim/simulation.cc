@@ -59,8 +59,7 @@ class World final : public wire::Links {
 coordinator::CoordinatorOptions ClusterOptions(const SimOptions& options) {
   auto cluster = testing::FakeCoordinatorOptions(options.tp, options.pp);
   cluster.load.plan.limits.num_blocks = options.num_blocks;
-  cluster.load.plan.limits.max_model_len =
-      options.num_blocks * cluster.load.plan.limits.block_size;
+  cluster.load.plan.limits.max_model_len = options.num_blocks * cluster.load.plan.limits.block_size;
   cluster.max_waiting = 8;
   return cluster;
 }

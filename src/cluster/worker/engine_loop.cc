@@ -48,7 +48,6 @@ absl::Status EngineLoop::Run() {
       if (!status.ok() || stop_.load()) break;
     }
   }
-  if (!status.ok() && !stop_.load()) send_(wire::Failed{epoch_, status});
   abort_.Clear();
   rank_.reset();
   return stop_.load() ? absl::OkStatus() : status;

@@ -42,6 +42,7 @@ class EngineLoop {
   // The engine's thread: returns OK after Stop, else why the rank is dead (the coordinator was
   // told).
   absl::Status Run();
+  Epoch epoch() const { return epoch_; }  // the engine's thread
 
  private:
   absl::Status RunWork(Work& work);

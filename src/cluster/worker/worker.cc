@@ -61,8 +61,13 @@ bool Worker::Send(const wire::FromWorker& message) { return link_->Send(message)
 
 void Worker::EngineMain() {
   const absl::Status status = engine_.Run();
-  if (status.ok() && stop_requested_.load()) Send(wire::Drained{});
+  // In this order: what the coordinator answers must not become the reason of the end.
   End(status);
+  if (!status.ok()) {
+    Send(wire::Failed{engine_.epoch(), status});
+  } else if (stop_requested_.load()) {
+    Send(wire::Drained{});
+  }
   absl::MutexLock lock(&mutex_);
   engine_done_ = true;
 }
@@ -94,7 +99,8 @@ void Worker::WaitForEngine(const absl::Status& why) {
 void Worker::End(const absl::Status& why) {
   absl::MutexLock lock(&mutex_);
   if (std::exchange(ended_, true)) return;
-  status_ = why;
+  // Who was asked to stop ends well, whatever the coordinator makes of it.
+  status_ = stop_requested_.load() ? absl::OkStatus() : why;
 }
 
 void Worker::OnMessage(wire::ToWorker message) {
