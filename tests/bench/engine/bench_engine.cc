@@ -3,10 +3,13 @@
 // prints, for several ReLU densities, milliseconds a token, the bytes that the step must read
 // (weights but for skipped fc2 neurons, and the KV cache), and the ratio of (bytes / read bandwidth
 // of the same run) to the time.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -30,6 +33,8 @@ struct Density {
 
 struct Measured {
   double seconds = 0;  // a step, median
+  double resident_bytes = 0;
+  double resident_limit = 0;  // 1.15 x checkpoint + KV pool in use + 200 MB
   Density density;
   int64_t weight_bytes = 0;
 };
@@ -45,6 +50,13 @@ flow::StepPlan Prefill(int context) {
   plan.rows.push_back(
       {.slot = SlotId(0), .from = 0, .count = context, .kind = flow::RowKind::kPrompt});
   return plan;
+}
+
+double ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  double total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
 Measured MeasureDecode(const spec::ModelSpec& model, double relu_density, int context,
@@ -88,6 +100,9 @@ Measured MeasureDecode(const spec::ModelSpec& model, double relu_density, int co
   }
   std::nth_element(seconds.begin(), seconds.begin() + kTimedSteps / 2, seconds.end());
   out.seconds = seconds[kTimedSteps / 2];
+  out.resident_bytes = ResidentBytes();
+  const double kv = 8.0 * static_cast<double>(model.layers * model.hidden * context);
+  out.resident_limit = 1.15 * 2 * static_cast<double>(spec::ParameterCount(model)) + kv + 200e6;
   return out;
 }
 
@@ -113,16 +128,16 @@ int Main(int argc, char** argv) {
   ThreadPool pool(threads);
   std::printf("decode of %s shape, dummy weights, batch 1, context %d, %d threads\n",
               model->name.c_str(), context, threads);
-  std::printf("%-9s %-9s %-8s %-9s %-10s %-11s %-12s\n", "density", "measured", "ms/token",
-              "GB read", "limit GB/s", "of limit", "of all bytes");
+  std::printf("%-9s %-9s %-8s %-9s %-10s %-11s %-12s %s\n", "density", "measured", "ms/token",
+              "GB read", "limit GB/s", "of limit", "of all bytes", "resident GB (limit)");
   for (const double density : {0.5, 0.1, 0.05}) {
     const Measured m = MeasureDecode(*model, density, context, threads);
     const double bandwidth = ReadBandwidth(&pool);
     const double bytes = BytesToRead(*model, m, context, true);
     const double all = BytesToRead(*model, m, context, false);
-    std::printf("%-9.2f %-9.4f %-8.2f %-9.3f %-10.1f %-11.3f %-12.3f\n", density, m.density.share(),
-                m.seconds * 1e3, bytes / 1e9, bandwidth / 1e9, bytes / bandwidth / m.seconds,
-                all / bandwidth / m.seconds);
+    std::printf("%-9.2f %-9.4f %-8.2f %-9.3f %-10.1f %-11.3f %-12.3f %.2f (%.2f)\n", density,
+                m.density.share(), m.seconds * 1e3, bytes / 1e9, bandwidth / 1e9,
+                bytes / bandwidth / m.seconds, all / bandwidth / m.seconds);
     std::fflush(stdout);
   }
   std::printf(
