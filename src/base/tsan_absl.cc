@@ -10,6 +10,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 
+// The names are the linker's and the sanitizer's.
+// NOLINTBEGIN(bugprone-reserved-identifier,performance-no-int-to-ptr)
+
 extern "C" {
 
 void __tsan_acquire(void* address);
@@ -156,3 +159,5 @@ void __wrap__ZN4absl7debian36Status15UnrefNonInlinedEm(uintptr_t shared) {
 }
 
 }  // extern "C"
+
+// NOLINTEND(bugprone-reserved-identifier,performance-no-int-to-ptr)
