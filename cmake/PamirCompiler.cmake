@@ -4,7 +4,8 @@
 # multiply-adds are written out where they are wanted (docs/ARCHITECTURE.md, "one arithmetic").
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -ffp-contract=off)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options(-Wno-restrict)  # g++ 12 sees overlaps in std::string that are not there
+  # g++ 12 sees overlaps in std::string that are not there.
+  add_compile_options($<$<CONFIG:Release>:-Wno-restrict>)
 endif()
 if(PAMIR_WERROR)
   add_compile_options(-Werror)
