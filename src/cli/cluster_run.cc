@@ -1,6 +1,7 @@
 #include "cli/cluster_run.h"
 
 #include <iostream>
+#include <stop_token>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "cli/signals.h"
 #include "cluster/coordinator/coordinator.h"
 #include "gateway/grpc_server.h"
+#include "gateway/listen_address.h"
 #include "pamir/client.h"
 #include "pamir/version.h"
 
@@ -75,9 +77,13 @@ class Watch {
     }
   }
 
+  // For what this thread does meanwhile: stopped with the interruption.
+  std::stop_token stop_token() const { return stop_.get_token(); }
+
  private:
   void Interrupt() {
     if (!interrupted_.HasBeenNotified()) interrupted_.Notify();
+    stop_.request_stop();
   }
 
   absl::Status Check() {
@@ -98,10 +104,11 @@ class Watch {
   const ClusterRun& run_;
   coordinator::Coordinator* const coordinator_;
   absl::Notification interrupted_;
+  std::stop_source stop_;
   SignalThread signals_;
 };
 
-void PrintSample(const std::string& target, const std::string& prompt) {
+void PrintSample(const std::string& target, const std::string& prompt, std::stop_token stop) {
   const auto client = Client::Connect(target, std::chrono::seconds(5));
   if (!client.ok()) return LogWarning(absl::StrCat("no sample: ", client.error.message));
   GenerateParams params;
@@ -110,15 +117,13 @@ void PrintSample(const std::string& target, const std::string& prompt) {
   params.top_p = 0.9f;
   params.stop.max_tokens = 80;
   std::cout << "\n" << prompt << std::flush;
+  CallOptions options;
+  options.stop = stop;
   const auto result = client.value->Generate(
-      params, [](const GenerateChunk& chunk) { std::cout << chunk.text << std::flush; });
-  std::cout << " ...\n" << std::endl;
-  if (!result.ok()) LogWarning(absl::StrCat("no sample: ", result.error.message));
-}
-
-std::string Target(const std::string& host, int port) {
-  return host.find(':') == std::string::npos ? absl::StrCat(host, ":", port)
-                                             : absl::StrCat("[", host, "]:", port);
+      params, [](const GenerateChunk& chunk) { std::cout << chunk.text << std::flush; }, options);
+  std::cout << (result.ok() ? " ...\n" : "\n") << std::endl;
+  if (!result.ok() && !stop.stop_requested())
+    LogWarning(absl::StrCat("no sample: ", result.error.message));
 }
 
 absl::Status ServeUntilEnd(const ClusterRun& run, const EngineSetup& setup,
@@ -127,19 +132,18 @@ absl::Status ServeUntilEnd(const ClusterRun& run, const EngineSetup& setup,
   const spec::ShardPlan& plan = setup.load.plan;
   absl::Status status = watch.UntilReady(plan.ranks());
   if (status.ok()) {
-    const std::string target = Target(run.flags.host, door->port());
+    const std::string target = gateway::HostPort(run.flags.host, door->port());
     std::cout << "Pamir " << kVersion << " serves " << setup.served_name << " on " << plan.ranks()
               << (plan.ranks() == 1 ? " worker" : " workers") << " (tp "
               << plan.stages.front().shards.size() << ", pp " << plan.pipeline() << "), context "
               << plan.limits.max_model_len << "\ngRPC  " << target << std::endl;
-    if (!run.sample.empty()) PrintSample(target, run.sample);
+    if (!run.sample.empty()) PrintSample(target, run.sample, watch.stop_token());
     status = watch.UntilEnd();
   }
   if (!absl::IsCancelled(status)) {
     door->Drain(absl::Now() + kFarewell);
     return status;
   }
-  LogInfo("draining: running requests finish, new ones are refused");
   door->Drain(absl::Now() + kDrainWithin);
   coordinator->Drain();
   return coordinator->WaitUntilEnded();
