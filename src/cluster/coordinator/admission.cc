@@ -60,11 +60,20 @@ void Admission::Withdraw(SeqId id, int64_t prompt_tokens) {
   pending_tokens_ -= prompt_tokens;
 }
 
+bool Admission::HandedOn(SeqId id) {
+  absl::MutexLock lock(&mutex_);
+  const auto live = live_.find(id);
+  if (live == live_.end()) return false;  // finished already
+  live->second.handed_on = true;
+  return live->second.cancelled;
+}
+
 bool Admission::FirstCancel(SeqId id) {
   absl::MutexLock lock(&mutex_);
   const auto live = live_.find(id);
   if (live == live_.end() || live->second.cancelled) return false;
-  return live->second.cancelled = true;
+  live->second.cancelled = true;
+  return live->second.handed_on;
 }
 
 bool Admission::FirstStop(SeqId id, int32_t choice) {

@@ -28,7 +28,12 @@ class Admission {
   // An admitted request could not be handed on after all.
   void Withdraw(SeqId id, int64_t prompt_tokens) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // True for the first of each kind, of a request that lives: more are of no use.
+  // An admitted request is on its way to the loop. True where it was cancelled meanwhile: the caller
+  // passes that on now.
+  bool HandedOn(SeqId id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // True for the first of each kind, of a request that lives: more are of no use. A cancellation
+  // before HandedOn is kept for it, since the loop would not know whom it means.
   bool FirstCancel(SeqId id) ABSL_LOCKS_EXCLUDED(mutex_);
   bool FirstStop(SeqId id, int32_t choice) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -46,6 +51,7 @@ class Admission {
 
  private:
   struct Live {
+    bool handed_on = false;
     bool cancelled = false;
     uint64_t stopped_choices = 0;  // bits
   };

@@ -110,9 +110,12 @@ absl::Status Coordinator::Submit(flow::TokenRequest request,
   PAMIR_RETURN_IF_ERROR(admission_.Admit(request));
   const SeqId id = request.id;
   const int64_t tokens = static_cast<int64_t>(request.prompt.size());
-  if (inbox_.TryPush(Submitted{std::move(request), std::move(sink)})) return absl::OkStatus();
-  admission_.Withdraw(id, tokens);
-  return absl::UnavailableError("the server is shutting down");
+  if (!inbox_.TryPush(Submitted{std::move(request), std::move(sink)})) {
+    admission_.Withdraw(id, tokens);
+    return absl::UnavailableError("the server is shutting down");
+  }
+  if (admission_.HandedOn(id)) (void)inbox_.TryPush(flow::Cancel{id});
+  return absl::OkStatus();
 }
 
 void Coordinator::Cancel(SeqId id) {

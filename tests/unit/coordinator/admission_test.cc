@@ -75,6 +75,7 @@ TEST(AdmissionTest, OneCancelAndOneStopAChoice) {
   admission.Open();
   EXPECT_FALSE(admission.FirstCancel(SeqId(1)));
   ASSERT_TRUE(admission.Admit(FakeRequest(1, {5}, 1)).ok());
+  EXPECT_FALSE(admission.HandedOn(SeqId(1)));
   EXPECT_TRUE(admission.FirstCancel(SeqId(1)));
   EXPECT_FALSE(admission.FirstCancel(SeqId(1)));
   EXPECT_TRUE(admission.FirstStop(SeqId(1), 0));
@@ -82,6 +83,18 @@ TEST(AdmissionTest, OneCancelAndOneStopAChoice) {
   EXPECT_TRUE(admission.FirstStop(SeqId(1), 1));
   EXPECT_FALSE(admission.FirstStop(SeqId(1), -1));
   EXPECT_FALSE(admission.FirstStop(SeqId(1), 64));
+}
+
+// The client leaves while its request is between the door and the loop's queue.
+TEST(AdmissionTest, ACancelBeforeTheHandOverIsPassedOnWithIt) {
+  Admission admission(SmallQueue());
+  admission.Open();
+  ASSERT_TRUE(admission.Admit(FakeRequest(1, {5}, 1)).ok());
+  EXPECT_FALSE(admission.FirstCancel(SeqId(1)));
+  EXPECT_TRUE(admission.HandedOn(SeqId(1)));
+  EXPECT_FALSE(admission.FirstCancel(SeqId(1)));
+  admission.Finished(SeqId(1));
+  EXPECT_FALSE(admission.HandedOn(SeqId(1)));
 }
 
 TEST(AdmissionTest, ManyThreadsNeverPassTheLimit) {
