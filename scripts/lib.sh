@@ -11,7 +11,7 @@ PAMIR_PACKAGES=(
   libabsl-dev libspdlog-dev libfmt-dev libgloo-dev libhwy-dev libssl-dev
   nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev)
 # What scripts/check and scripts/bench need beside that.
-PAMIR_CHECK_PACKAGES=(clang clang-format clang-tidy)
+PAMIR_CHECK_PACKAGES=(clang clang-format clang-tidy libclang-rt-dev)
 PAMIR_BENCH_PACKAGES=(libbenchmark-dev libdnnl-dev)
 
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -31,7 +31,7 @@ install_missing() {
     if sudo -n true 2>/dev/null; then
       as_root=(sudo -n)
     else
-      fail "some packages are missing and this is not root. Run: sudo $line"
+      fail "some packages are missing and this is not root. Run: sudo apt-get update && sudo $line"
     fi
   fi
   say "Installing ${#missing[@]} packages: ${missing[*]}"
