@@ -21,6 +21,7 @@ absl::Status ClientStream::WaitUntilConnected(absl::Duration timeout) {
   mutex_.AwaitWithTimeout(absl::Condition(this, &ClientStream::ConnectedOrDone), timeout);
   if (connected_) return absl::OkStatus();
   if (done_) return status_;
+  given_up_ = true;
   return absl::DeadlineExceededError("no answer");
 }
 
@@ -72,7 +73,7 @@ void ClientStream::Proceed() {
 void ClientStream::OnReadInitialMetadataDone(bool ok) {
   if (!ok) return;  // OnDone says why
   absl::MutexLock lock(&mutex_);
-  connected_ = true;
+  connected_ = !given_up_;
 }
 
 void ClientStream::OnReadDone(bool ok) {

@@ -22,7 +22,8 @@ class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   // The handler hears nothing of a stream that never connected.
   ClientStream(const std::shared_ptr<grpc::Channel>& channel, CoordinatorLinkHandler* handler);
 
-  // OK once the coordinator has answered; else why the stream ended, or DEADLINE_EXCEEDED.
+  // OK once the coordinator has answered; else why the stream ended, or DEADLINE_EXCEEDED: then an
+  // answer comes too late, and the handler hears nothing of this stream. Once.
   absl::Status WaitUntilConnected(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
 
   bool Send(Frame frame) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -48,6 +49,7 @@ class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   absl::Mutex mutex_;
   Outbox outbox_ ABSL_GUARDED_BY(mutex_);
   bool connected_ ABSL_GUARDED_BY(mutex_) = false;
+  bool given_up_ ABSL_GUARDED_BY(mutex_) = false;      // nobody waits for `connected_`
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;       // nothing more is queued
   bool writes_ended_ ABSL_GUARDED_BY(mutex_) = false;  // the hold is released
   bool done_ ABSL_GUARDED_BY(mutex_) = false;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/wake_queue.h"
+#include "cluster/wire/client_stream.h"
 #include "cluster/wire/control_client.h"
 #include "cluster/wire/control_server.h"
 #include "cluster/wire/convert.h"
@@ -80,6 +81,10 @@ class ClientHandler final : public CoordinatorLinkHandler {
     mutex_.AwaitWithTimeout(absl::Condition(&enough), kLong);
     return messages_;
   }
+  bool gone() {
+    absl::MutexLock lock(&mutex_);
+    return gone_;
+  }
   absl::Status WaitUntilGone() {
     absl::MutexLock lock(&mutex_);
     EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&gone_), kLong));
@@ -104,6 +109,24 @@ std::unique_ptr<CoordinatorLink> MustConnect(const ConnectOptions& options,
   auto link = ConnectToCoordinator(options, handler);
   EXPECT_TRUE(link.ok()) << link.status();
   return link.ok() ? *std::move(link) : nullptr;
+}
+
+// An attempt that was given up gets its answer after all, and ends: the next attempt's handler must
+// not take that for its own end.
+TEST(ControlTest, AnAnswerThatComesTooLateIsNotHeardOf) {
+  ServerHandler server_handler;
+  auto server = MustListen({}, &server_handler);
+  ClientHandler handler;
+  auto channel = grpc::CreateChannel(server->address(), grpc::InsecureChannelCredentials());
+  ClientStream stream(channel, &handler);
+  const absl::Status status = stream.WaitUntilConnected(absl::ZeroDuration());
+  ASSERT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  ASSERT_TRUE(stream.Send(Encode(FromWorker(Join{}))));
+  const ServerEvent joined = server_handler.Next();
+  ASSERT_EQ(joined.kind, ServerEvent::kJoin);
+  server->Close(joined.link, absl::AbortedError("over"));
+  stream.Close(kLong);
+  EXPECT_FALSE(handler.gone());
 }
 
 // Join, one message each way, a clean end by the worker.
