@@ -31,6 +31,15 @@ std::string HostPort(const std::string& host, int port) {
   return ipv6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
+int ErrorOfBinds(const std::vector<int>& errors) {
+  int error = errors.empty() ? EADDRNOTAVAIL : errors.front();
+  for (const int one : errors) {
+    if (one == EADDRINUSE) return one;
+    if (one == 0) error = 0;
+  }
+  return error;
+}
+
 absl::Status CheckListen(const std::string& host, int port) {
   if (port < 0 || port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("port ", port,
@@ -46,11 +55,10 @@ absl::Status CheckListen(const std::string& host, int port) {
     return absl::InvalidArgumentError(absl::StrCat("host \"", host, "\": ", gai_strerror(unknown),
                                                    "; give a name or address of this machine"));
   }
-  int error = 0;
-  for (const addrinfo* at = found; at != nullptr && error == 0; at = at->ai_next) {
-    error = TryBind(*at);
-  }
+  std::vector<int> errors;
+  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) errors.push_back(TryBind(*at));
   freeaddrinfo(found);
+  const int error = ErrorOfBinds(errors);
   if (error == 0) return absl::OkStatus();
   if (error == EADDRINUSE) {
     return absl::AlreadyExistsError(absl::StrCat(

@@ -2,6 +2,7 @@
 #define PAMIR_GATEWAY_LISTEN_ADDRESS_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -14,6 +15,10 @@ std::string HostPort(const std::string& host, int port);
 // ALREADY_EXISTS "port 50051 on 127.0.0.1 is in use", INVALID_ARGUMENT for a host that is unknown
 // or not this one, or a port out of range. (gRPC itself takes port 70000 for 4464.)
 absl::Status CheckListen(const std::string& host, int port);
+
+// The errno of listening on all addresses of a name: one of them is enough (::1 of "localhost"
+// where IPv6 is off), but none may be in use by another server. 0: it works.
+int ErrorOfBinds(const std::vector<int>& errors);
 
 }  // namespace pamir::gateway
 

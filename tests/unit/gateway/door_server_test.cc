@@ -1,4 +1,5 @@
 // The door itself: its other calls, health, reflection, ports, draining.
+#include <cerrno>
 #include <thread>
 
 #include "gateway/listen_address.h"
@@ -16,6 +17,15 @@ using ::testing::HasSubstr;
 // Asks until it says so: the test's own time limit ends a wait in vain.
 void WaitHealth(const std::string& target, const std::string& service, const std::string& wanted) {
   while (Health(target, service) != wanted) std::this_thread::yield();
+}
+
+TEST(ListenAddress, OneAddressOfANameIsEnoughButNoneMayBeTaken) {
+  EXPECT_EQ(ErrorOfBinds({0}), 0);
+  EXPECT_EQ(ErrorOfBinds({EADDRNOTAVAIL, 0}), 0);  // "localhost" where IPv6 is off
+  EXPECT_EQ(ErrorOfBinds({0, EAFNOSUPPORT}), 0);
+  EXPECT_EQ(ErrorOfBinds({0, EADDRINUSE}), EADDRINUSE);
+  EXPECT_EQ(ErrorOfBinds({EACCES, EADDRNOTAVAIL}), EACCES);
+  EXPECT_NE(ErrorOfBinds({}), 0);
 }
 
 TEST_F(Door, ScoresOverTheWire) {
