@@ -23,14 +23,28 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
+bool StartsWith(const char* variable, const std::string& prefix) {
+  return std::strncmp(variable, prefix.c_str(), prefix.size()) == 0;
+}
+
+// What a child takes over. PAMIR_* stand for flags of this process: a child has its own, and with a
+// second PAMIR_JOIN_TOKEN behind ours it would see the first.
+std::vector<std::string> InheritedEnvironment() {
+  std::vector<std::string> inherited;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (StartsWith(*variable, "PAMIR_") && !StartsWith(*variable, "PAMIR_LOG_LEVEL=")) continue;
+    inherited.push_back(*variable);
+  }
+  return inherited;
+}
+
 }  // namespace
 
 absl::Status Children::Start(const std::vector<std::string>& args,
                              const std::vector<std::string>& environment) {
   std::vector<std::string> arguments = {"pamir"};
   arguments.insert(arguments.end(), args.begin(), args.end());
-  std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
+  std::vector<std::string> variables = InheritedEnvironment();
   variables.insert(variables.end(), environment.begin(), environment.end());
   const std::vector<char*> argv = Pointers(arguments), envp = Pointers(variables);
 
@@ -62,7 +76,6 @@ std::optional<std::string> Children::Reap(size_t index) {
   if (WIFSIGNALED(status)) {
     return absl::StrCat("worker process ", pid, " was killed by signal ", WTERMSIG(status));
   }
-  if (WEXITSTATUS(status) == 0) return "";
   return absl::StrCat("worker process ", pid, " ended with status ", WEXITSTATUS(status));
 }
 
@@ -71,7 +84,7 @@ std::optional<std::string> Children::Failed() {
     const std::optional<std::string> ended = Reap(i);
     if (!ended) {
       ++i;
-    } else if (!ended->empty()) {
+    } else {
       return ended;
     }
   }

@@ -21,13 +21,14 @@ class Children {
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
 
-  // Starts this program once more with `args`, and `environment` ("NAME=value") added to its own.
+  // Starts this program once more with `args`, and `environment` ("NAME=value") added to its own,
+  // of which PAMIR_* (flags of this process) are left out.
   // The child gets SIGTERM from the kernel when its parent's thread that called this dies.
   absl::Status Start(const std::vector<std::string>& args,
                      const std::vector<std::string>& environment);
 
-  // One that has ended since the last call: "worker process 123 was killed by signal 9". Children
-  // that ended with status 0 are not reported.
+  // One that has ended since the last call: "worker process 123 was killed by signal 9". None
+  // should before it is told to, not even with status 0.
   std::optional<std::string> Failed();
 
   // Waits until all have ended; false where some still run after `timeout`.

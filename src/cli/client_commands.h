@@ -4,12 +4,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <string>
 
 #include "cli/options.h"
+#include "cli/read_file.h"
 #include "pamir/client.h"
 
 namespace pamir::cli {
@@ -34,10 +33,9 @@ inline CallOptions OptionsOf(const ClientFlags& flags) {
 }
 
 inline std::optional<std::string> ReadFileOrPrint(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.good() || file.eof()) return text;
-  std::fprintf(stderr, "pamir: cannot read %s\n", path.c_str());
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (text.ok()) return *std::move(text);
+  std::fprintf(stderr, "pamir: cannot read %s\n", std::string(text.status().message()).c_str());
   return std::nullopt;
 }
 

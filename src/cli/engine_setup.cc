@@ -4,15 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "base/utf8.h"
+#include "cli/read_file.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/byte_tokenizer.h"
 
@@ -23,6 +22,7 @@ namespace fs = std::filesystem;
 
 // Of the machine's memory, what the KV pools of all ranks together may take by default.
 constexpr double kKvShareOfMemory = 0.25;
+constexpr size_t kMaxServedNameBytes = 256;  // a file's name fits
 
 bool IsDirectory(const std::string& path) {
   std::error_code ignored;
@@ -54,6 +54,16 @@ int64_t DefaultKvBlocks(const spec::ModelSpec& model, const spec::ShardPlan& pla
   return std::max(of_a_sequence, std::min(affordable, useful));
 }
 
+// Status messages carry the name to clients, as UTF-8.
+absl::Status CheckServedName(const std::string& name) {
+  if (!name.empty() && name.size() <= kMaxServedNameBytes && !FirstInvalidUtf8(name)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the model's name must be 1 to ", kMaxServedNameBytes,
+                   " bytes of UTF-8: give one with --served-model-name"));
+}
+
 absl::Status SetLimits(const EngineFlags& flags, const spec::ModelSpec& model, int32_t text_vocab,
                        spec::ShardPlan* plan) {
   spec::EngineLimits& limits = plan->limits;
@@ -79,17 +89,6 @@ absl::Status SetLimits(const EngineFlags& flags, const spec::ModelSpec& model, i
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) {
-    const char* reason = errno == 0 ? "it cannot be read" : std::strerror(errno);
-    return absl::NotFoundError(absl::StrCat(path, ": ", reason));
-  }
-  return text;
-}
 
 absl::StatusOr<spec::ModelSpec> ReadModelSpec(const std::string& model) {
   if (!IsDirectory(model)) {
@@ -153,6 +152,7 @@ absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags) {
   PAMIR_RETURN_IF_ERROR(SetWeightDType(flags.dtype, &load.plan));
   PAMIR_RETURN_IF_ERROR(SetLimits(flags, load.model, setup.text->vocab_size(), &load.plan));
   setup.served_name = flags.served_model_name.empty() ? load.model.name : flags.served_model_name;
+  PAMIR_RETURN_IF_ERROR(CheckServedName(setup.served_name));
   return setup;
 }
 

@@ -31,9 +31,6 @@ absl::StatusOr<spec::ModelSpec> ReadModelSpec(const std::string& model);
 // --dtype over what the checkpoint says.
 absl::Status SetWeightDType(const std::string& dtype, spec::ShardPlan* plan);
 
-// The whole file, or an error that names it and the reason.
-absl::StatusOr<std::string> ReadFile(const std::string& path);
-
 }  // namespace pamir::cli
 
 #endif  // PAMIR_CLI_ENGINE_SETUP_H_

@@ -30,7 +30,7 @@ struct EngineFlags {
   double dummy_relu_density = 0.5;
   std::string transport = "auto";
   double comm_timeout_s = 30;
-  double worker_timeout_s = 300;  // for all workers to join and load
+  double worker_timeout_s = 300;  // for all workers to join
   std::string host = "127.0.0.1";
   int grpc_port = 50051;
   std::string log_format = "text";

@@ -1,4 +1,5 @@
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,8 @@
 
 namespace pamir::cli {
 namespace {
+
+constexpr double kMaxSeconds = 86400;
 
 // "--max-num-seqs" can also come from PAMIR_MAX_NUM_SEQS; a flag wins.
 std::string EnvironmentName(std::string flag) {
@@ -45,13 +48,24 @@ void AddChoice(CLI::App* app, const std::string& name, T& value, const std::stri
   Add(app, name, value, help)->check(CLI::IsMember(choices))->type_name(type);
 }
 
+// As CLI::Range, which lets NaN through: no comparison with it is true.
+template <typename T>
+CLI::Validator InRange(T least, T most) {
+  const auto check = [least, most](const std::string& text) -> std::string {
+    T value;
+    const bool is_number = CLI::detail::lexical_cast(text, value);
+    if (is_number && value >= least && value <= most) return "";
+    std::ostringstream why;
+    why << "Value " << text << " is not in the range " << least << " to " << most;
+    return why.str();
+  };
+  return CLI::Validator(check, "");
+}
+
 template <typename T>
 void AddNumber(CLI::App* app, const std::string& names, T& value, const std::string& help, T least,
                T most) {
-  Add(app, names, value, help)
-      ->check(CLI::Range(least, most))
-      ->type_name("N")
-      ->capture_default_str();
+  Add(app, names, value, help)->check(InRange(least, most))->type_name("N")->capture_default_str();
 }
 
 void AddLogFormat(CLI::App* app, std::string& value) {
@@ -81,7 +95,7 @@ void AddLimitFlags(CLI::App* app, EngineFlags* f) {
   AddNumber(app, "--max-num-seqs", f->max_num_seqs, "sequences that run at once", 1, 4096);
   AddNumber(app, "--max-num-batched-tokens", f->max_num_batched_tokens, "tokens of a step", 1,
             65536);
-  AddNumber(app, "--block-size", f->block_size, "tokens of a KV block", 16, 16);
+  AddNumber(app, "--block-size", f->block_size, "tokens of a KV block (only 16 yet)", 16, 16);
   AddNumber(app, "--num-kv-blocks", f->num_kv_blocks, "KV blocks (0: from the memory)", 0, 1 << 30);
   AddNumber(app, "--max-waiting", f->max_waiting, "requests that may wait", 1, 1'000'000);
 }
@@ -91,7 +105,7 @@ void AddEngineFlags(CLI::App* app, EngineFlags* f) {
   AddLimitFlags(app, f);
   AddChoice(app, "--transport", f->transport, "between ranks", {"auto", "shm", "gloo"});
   AddNumber(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late", 0.1, 3600.0);
-  AddNumber(app, "--worker-timeout", f->worker_timeout_s, "seconds to join", 1.0, 86400.0);
+  AddNumber(app, "--worker-timeout", f->worker_timeout_s, "seconds to join", 1.0, kMaxSeconds);
   Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
   AddNumber(app, "--grpc-port", f->grpc_port, "port of the gRPC API (0: any)", 0, 65535);
   AddLogFormat(app, f->log_format);
@@ -108,10 +122,7 @@ void AddClientFlags(CLI::App* app, ClientFlags* f) {
   Add(app, "--target", f->target, "address of the server")
       ->capture_default_str()
       ->type_name("HOST:PORT");
-  Add(app, "--timeout", f->timeout_s, "seconds for the request")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("S");
+  AddNumber(app, "--timeout", f->timeout_s, "seconds for the request", 0.001, kMaxSeconds);
   app->add_flag("--json", f->json, "print one JSON object");
 }
 
@@ -126,7 +137,7 @@ void AddServe(CLI::App* app, Command* out) {
 void AddCoordinator(CLI::App* app, Command* out) {
   auto* f = &out->emplace<CoordinatorFlags>();
   AddEngineFlags(app, &f->engine);
-  Add(app, "--workers", f->workers, "workers to wait for (0: tp x pp)")->type_name("N");
+  AddNumber(app, "--workers", f->workers, "workers to wait for (0: tp x pp)", 0, 1024);
   Add(app, "--worker-listen", f->worker_listen, "where workers join")
       ->capture_default_str()
       ->type_name("HOST:PORT");
@@ -148,10 +159,8 @@ void AddWorker(CLI::App* app, Command* out) {
   Add(app, "--data-interface", f->data_interface,
       "network interface to the other workers (private network!)")
       ->type_name("IF");
-  Add(app, "--join-timeout", f->join_timeout_s, "seconds to reach the coordinator")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("S");
+  AddNumber(app, "--join-timeout", f->join_timeout_s, "seconds to reach the coordinator", 0.001,
+            kMaxSeconds);
   AddTlsFlags(app, &f->tls);
   AddLogFormat(app, f->log_format);
   app->footer(
@@ -218,7 +227,7 @@ void AddModelSynth(CLI::App* app, Command* out) {
   app->add_option("--out", f->out, "directory to write; new or empty")->required();
   app->add_option("--seed", f->seed, "of the weights");
   app->add_option("--dummy-relu-density", f->dummy_relu_density, "share of active neurons")
-      ->check(CLI::Range(0.001, 1.0));
+      ->check(InRange(0.001, 1.0));
   app->footer("Example: pamir model synth --size 1.3b --out /tmp/opt-1.3b");
 }
 
@@ -277,6 +286,9 @@ std::variant<Command, int> ParseCommandLine(int argc, char** argv) {
   for (const Entry& entry : kCommands) {
     apps.push_back(app.add_subcommand(entry.name, entry.help));
     entry.add(apps.back(), &parsed[apps.size() - 1]);
+    // With any callback CLI11 looks at the environment for the command that was named only, so that
+    // a variable for `serve` breaks no `status`.
+    apps.back()->parse_complete_callback([] {});
   }
   CLI::App* model = app.add_subcommand("model", "look at, make or check a model's files");
   model->require_subcommand(1);

@@ -22,8 +22,9 @@ constexpr absl::Duration kWorkersLeaveWithin = absl::Seconds(5);
 class PrivateDirectory {
  public:
   PrivateDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "pamir-XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
+    std::error_code ignored;
+    std::string name = (std::filesystem::temp_directory_path(ignored) / "pamir-XXXXXX").string();
+    if (!ignored && mkdtemp(name.data()) != nullptr) path_ = name;
   }
   ~PrivateDirectory() {
     std::error_code ignored;
@@ -45,7 +46,9 @@ absl::Status Serve(const ServeFlags& flags) {
   const PrivateDirectory directory;
   const std::string token = RandomToken();
   if (directory.path().empty() || token.empty()) {
-    return absl::UnavailableError("cannot make a private directory for the workers' socket");
+    return absl::UnavailableError(
+        "cannot make a private directory for the workers' socket; TMPDIR (else /tmp) must be a "
+        "directory that this user may write to");
   }
   Children workers;
   ClusterRun run{.flags = flags.engine, .sample = flags.sample};

@@ -54,11 +54,34 @@ INSTANTIATE_TEST_SUITE_P(
                  {"serve", "--model", Fable(), "--max-model-len", "4096"},
                  1,
                  {"--max-model-len", "2048"}},
+        BadStart{"not_a_number",
+                 {"serve", "--model", Fable(), "--comm-timeout", "nan"},
+                 2,
+                 {"--comm-timeout", "0.1 to 3600"}},
+        BadStart{"timeout_beyond_all", {"status", "--timeout", "1e300"}, 2, {"--timeout", "86400"}},
+        BadStart{"served_name_not_utf8",
+                 {"serve", "--model", Fable(), "--served-model-name", "\xff"},
+                 1,
+                 {"--served-model-name", "UTF-8"}},
+        BadStart{"prompt_file_is_a_directory",
+                 {"generate", "--prompt-file", "/"},
+                 1,
+                 {"/: Is a directory"}},
+        BadStart{"prompt_file_without_end",
+                 {"score", "--file", "/dev/zero"},
+                 1,
+                 {"/dev/zero", "67108864 bytes"}},
         BadStart{"nobody_listens",
                  {"generate", "--prompt", "x", "--target", "127.0.0.1:1"},
                  1,
                  {"127.0.0.1:1"}}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(BadStart, NoTemporaryDirectory) {
+  Process run({PamirBinary(), "serve", "--model", Fable()}, {"TMPDIR=/no/such/place"});
+  EXPECT_EQ(run.WaitForExit(std::chrono::seconds(30)), 1);
+  EXPECT_THAT(run.errors(), HasSubstr("TMPDIR"));
+}
 
 TEST(BadStart, PortInUse) {
   Server server({"--model", Fable()});

@@ -86,6 +86,56 @@ TEST(Life, WorkersEndWithAKilledServer) {
   for (const pid_t worker : workers) EXPECT_TRUE(Ends(worker, std::chrono::seconds(15)));
 }
 
+// Those of a child process once they are there.
+std::vector<pid_t> WaitForChildren(pid_t parent, size_t count) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  std::vector<pid_t> children;
+  while (children.size() < count && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    children = ChildrenOf(parent);
+  }
+  return children;
+}
+
+TEST(Life, TermWhileLoadingEndsAllSoon) {
+  Process server({PamirBinary(), "serve", "--model", "opt-350m", "--load-format", "dummy", "-tp",
+                  "2", "--num-kv-blocks", "128", "--grpc-port", "0"});
+  const std::vector<pid_t> workers = WaitForChildren(server.pid(), 2);
+  ASSERT_EQ(workers.size(), 2u) << server.errors();
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.WaitForExit(std::chrono::seconds(30)), 0) << server.errors();
+  for (const pid_t worker : workers) EXPECT_TRUE(Ends(worker, std::chrono::seconds(1)));
+}
+
+// Whether it has joined by then or not, and although it ends with status 0.
+TEST(Life, AWorkerThatIsStoppedDuringTheStartEndsTheServer) {
+  Process server({PamirBinary(), "serve", "--model", Fable(), "-tp", "2", "--grpc-port", "0"});
+  const std::vector<pid_t> workers = WaitForChildren(server.pid(), 1);
+  ASSERT_FALSE(workers.empty()) << server.errors();
+  kill(workers[0], SIGTERM);
+  EXPECT_EQ(server.WaitForExit(std::chrono::seconds(30)), 1) << server.errors();
+  EXPECT_THAT(server.errors(), HasSubstr(std::to_string(workers[0])));
+}
+
+TEST(Life, TermEndsTheSample) {
+  Process server({PamirBinary(), "serve", "--model", "opt-125m", "--load-format", "dummy",
+                  "--num-kv-blocks", "128", "--threads", "1", "--sample", "abc", "--grpc-port",
+                  "0"});
+  ASSERT_TRUE(server.WaitForLine("gRPC  ", std::chrono::seconds(60))) << server.errors();
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.WaitForExit(std::chrono::seconds(30)), 0) << server.errors();
+  EXPECT_FALSE(server.output().ends_with(" ...\n\n")) << "it generated the sample to its end";
+}
+
+// What is meant for `pamir coordinator` and `pamir worker` in the same shell.
+TEST(Life, TheEnvironmentOfOtherCommandsDoesNotReachTheWorkers) {
+  Server server({"--model", Fable(), "-tp", "2"},
+                {"PAMIR_JOIN_TOKEN=another", "PAMIR_TLS_CERT=/no/such/file", "PAMIR_MODEL=/nowhere",
+                 "PAMIR_WORKERS=nonsense"});
+  EXPECT_TRUE(server.client().Status().ok());
+  EXPECT_EQ(server.Stop(), 0) << server.process().errors();
+}
+
 TEST(Life, CancellationAndDeadlineFreeTheBlocks) {
   Server server({"--model", Fable(), "-tp", "2"});
   CallOptions late;

@@ -16,11 +16,11 @@ std::string SourcePath(const std::string& relative) {
   return std::string(PAMIR_SOURCE_DIR) + "/" + relative;
 }
 
-Server::Server(const std::vector<std::string>& flags) {
+Server::Server(const std::vector<std::string>& flags, const std::vector<std::string>& environment) {
   std::vector<std::string> argv = {PamirBinary(), "serve"};
   argv.insert(argv.end(), flags.begin(), flags.end());
   argv.insert(argv.end(), {"--grpc-port", "0"});
-  process_ = std::make_unique<Process>(argv);
+  process_ = std::make_unique<Process>(argv, environment);
   const std::optional<std::string> address = process_->WaitForLine("gRPC  ", kReadyWithin);
   if (!address) throw std::runtime_error("pamir serve did not get ready: " + process_->errors());
   target_ = *address;

@@ -19,7 +19,9 @@ class Server {
  public:
   // `flags` follow "pamir serve"; --grpc-port 0 is added. Throws where it does not become ready;
   // what it said is in the exception.
-  explicit Server(const std::vector<std::string>& flags);
+  // `environment` as for Process.
+  explicit Server(const std::vector<std::string>& flags,
+                  const std::vector<std::string>& environment = {});
 
   const std::string& target() const { return target_; }
   const Client& client() const { return *client_; }
