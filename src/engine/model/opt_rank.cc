@@ -17,8 +17,11 @@
 namespace pamir::model {
 namespace {
 
-// Sampled ids are taken over when a row needs them; at most so many steps' worth may lie unread.
+// Sampled ids are taken over when a row needs them. At most so many steps' worth may lie unread,
+// and at most so many ids: far below what any transport holds (16 KiB), or the sampling rank would
+// wait in Send for a rank that waits for its next step.
 constexpr size_t kUnreadSampleStepsMax = 8;
+constexpr size_t kUnreadSamplesMax = 1024;
 
 // The slots that a step sampled for, in order: who the ids from the last stage belong to.
 struct AwaitedSample {
@@ -89,6 +92,7 @@ class OptRank final : public flow::Rank {
   SlotTable slots_;
   LayerContext context_;
   std::deque<AwaitedStep> awaited_;  // first stage: steps whose sampled ids were not read yet
+  size_t awaited_samples_ = 0;       // in them
   absl::Status dead_;
 };
 
@@ -137,10 +141,15 @@ absl::StatusOr<flow::StepInputs> OptRank::BuildInputs(const flow::StepPlan& plan
   const spec::EngineLimits& limits = options_.plan.limits;
   const size_t max_blocks = CeilDiv(limits.max_model_len, limits.block_size);
   size_t tokens = 0, rows = 0;
+  int32_t samples = 0;
   for (const flow::Row& row : plan.rows) {
     PAMIR_RETURN_IF_ERROR(slots_.CheckRow(row));
     if (tokens + row.count > static_cast<size_t>(limits.max_num_batched_tokens)) {
       return absl::InternalError("plan: more tokens in a step than the limit");
+    }
+    if (row.wants == flow::RowWants::kSample && ++samples > limits.max_num_seqs) {
+      return absl::InternalError(
+          absl::StrCat("plan: more samples in a step than the ", limits.max_num_seqs, " slots"));
     }
     if (first_stage()) PAMIR_RETURN_IF_ERROR(FillIds(row, buffers_.ids + tokens));
     for (int32_t i = 0; i < row.count; ++i) buffers_.positions[tokens + i] = row.from + i;
@@ -174,6 +183,7 @@ absl::Status OptRank::FillIds(const flow::Row& row, int32_t* ids) {
 absl::Status OptRank::TakeSampledIds() {
   const AwaitedStep step = std::move(awaited_.front());
   awaited_.pop_front();
+  awaited_samples_ -= step.size();
   PAMIR_RETURN_IF_ERROR(groups_.world->Recv(
       SamplingRank(), buffers_.tokens, static_cast<int64_t>(step.size() * sizeof(int32_t)), {}));
   return AppendSampled(step, buffers_.tokens);
@@ -207,8 +217,11 @@ absl::Status OptRank::ShareSampledIds(const flow::StepPlan& plan, const flow::St
   AwaitedStep step = SampledSlots(plan);
   if (step.empty()) return absl::OkStatus();
   if (!samples) {
+    awaited_samples_ += step.size();
     awaited_.push_back(std::move(step));
-    if (awaited_.size() > kUnreadSampleStepsMax) return TakeSampledIds();
+    while (awaited_.size() > kUnreadSampleStepsMax || awaited_samples_ > kUnreadSamplesMax) {
+      PAMIR_RETURN_IF_ERROR(TakeSampledIds());
+    }
     return absl::OkStatus();
   }
   for (size_t i = 0; i < step.size(); ++i) buffers_.tokens[i] = result.sampled[i].token;

@@ -46,13 +46,18 @@ absl::Status SlotTable::Apply(const flow::StepPlan& plan) {
   for (const flow::ForcedToken& forced : plan.forced_tokens) {
     PAMIR_RETURN_IF_ERROR(CheckSlot(forced.slot, true, "a forced token"));
     PAMIR_RETURN_IF_ERROR(CheckToken(forced.token));
-    slots_[forced.slot.value].ids.push_back(forced.token);
+    std::vector<TokenId>& ids = slots_[forced.slot.value].ids;
+    if (static_cast<int64_t>(ids.size()) > limits_.max_model_len) {
+      return absl::InternalError("plan: a forced token goes past the context");
+    }
+    ids.push_back(forced.token);
   }
   for (const flow::AppendedBlock& a : plan.appended_blocks) PAMIR_RETURN_IF_ERROR(AppendBlock(a));
   for (const flow::Fork& fork : plan.forks) PAMIR_RETURN_IF_ERROR(ForkSlot(fork));
   for (const flow::BlockCopy& copy : plan.block_copies) {
     PAMIR_RETURN_IF_ERROR(CheckBlock(copy.from));
     PAMIR_RETURN_IF_ERROR(CheckBlock(copy.to));
+    if (copy.from == copy.to) return absl::InternalError("plan: a block is copied onto itself");
   }
   return absl::OkStatus();
 }

@@ -3,77 +3,16 @@
 #include "support/golden.h"
 
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "unit/model/generate.h"
 #include "unit/model/thread_ranks.h"
 
 namespace pamir::testing {
 namespace {
-
-spec::ModelSpec ReadSpec(const std::string& directory) {
-  std::ifstream file(directory + "/config.json");
-  return spec::ParseModelConfig(std::string(std::istreambuf_iterator<char>(file), {}), "golden")
-      .value();
-}
-
-struct Generated {
-  std::vector<int32_t> ids;
-  std::vector<float> logprobs;
-};
-
-// Runs `prompts` together in slots 0, 1, ...: prompts in pieces of at most `chunk` tokens, then
-// decode steps. Slot i has blocks i * per_slot ...
-std::vector<Generated> Generate(ThreadRanks* ranks,
-                                const std::vector<std::vector<int32_t>>& prompts, int chunk,
-                                size_t tokens, const SamplingParams& sampling) {
-  constexpr int kBlocksPerSlot = 8;
-  std::vector<Generated> out(prompts.size());
-  flow::StepPlan plan;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const SlotId slot(static_cast<int32_t>(i));
-    flow::Admission admission{.slot = slot,
-                              .ids = prompts[i],
-                              .prompt_length = static_cast<int32_t>(prompts[i].size()),
-                              .sampling = sampling};
-    for (int b = 0; b < kBlocksPerSlot; ++b) {
-      admission.blocks.push_back(BlockId(static_cast<int32_t>(i) * kBlocksPerSlot + b));
-    }
-    plan.admissions.push_back(admission);
-  }
-  std::vector<int32_t> computed(prompts.size(), 0);
-  for (uint64_t step = 1;; ++step) {
-    plan.step = StepId(step);
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      if (out[i].ids.size() >= tokens) continue;
-      const int32_t known = static_cast<int32_t>(prompts[i].size() + out[i].ids.size());
-      const int32_t count = std::min(chunk, known - computed[i]);
-      const bool last = computed[i] + count == known;
-      plan.rows.push_back(
-          {.slot = SlotId(static_cast<int32_t>(i)),
-           .from = computed[i],
-           .count = count,
-           .kind = out[i].ids.empty() ? flow::RowKind::kPrompt : flow::RowKind::kEmitted,
-           .wants = last ? flow::RowWants::kSample : flow::RowWants::kNothing});
-      computed[i] += count;
-    }
-    if (plan.rows.empty()) break;
-    const flow::StepResult result = ranks->Step(plan);
-    for (const flow::SampledToken& sampled : result.sampled) {
-      out[sampled.slot.value].ids.push_back(sampled.token);
-      out[sampled.slot.value].logprobs.push_back(sampled.logprob);
-    }
-    if (::testing::Test::HasFailure()) break;
-    plan = {};
-  }
-  for (size_t i = 0; i < prompts.size(); ++i) plan.releases.push_back(SlotId(static_cast<int>(i)));
-  ranks->Step(plan);
-  return out;
-}
 
 using Layout = std::tuple<std::string, int, int>;  // model, tp, pp
 
@@ -165,6 +104,25 @@ TEST(Exactness, BitsDoNotDependOnBatchChunkOrThreads) {
       EXPECT_EQ(together[i].logprobs, chunked[i].logprobs) << "prompt " << i;
     }
   }
+}
+
+// A sequence that lost its place is admitted again with what it had emitted, perhaps where another
+// one left its keys and values: the rest comes out as if nothing had happened.
+TEST(Exactness, AReplayGoesOnWithTheSameBits) {
+  const GoldenModel golden = LoadGolden("fable-14m");
+  const auto source = weights::OpenCheckpoint(golden.directory).value();
+  const SamplingParams sampling{.temperature = 1.1f, .top_p = 0.9f, .seed = 21};
+  const spec::ModelSpec model = ReadSpec(golden.directory);
+  ThreadRanks ranks(model, SmallPlan(model, 2, 2), *source, 1);
+  const std::vector<int32_t>& prompt = golden.cases[0].prompt_ids;
+  const auto whole = Generate(&ranks, {prompt}, 256, 24, sampling)[0];
+  std::vector<int32_t> replayed = prompt;
+  replayed.insert(replayed.end(), whole.ids.begin(), whole.ids.begin() + 10);
+  // In other slots, behind a longer sequence, in other pieces.
+  Generate(&ranks, {golden.cases[1].prompt_ids, golden.cases[3].prompt_ids}, 256, 40, sampling);
+  const auto rest = Generate(&ranks, {{2}, replayed}, 5, 14, sampling)[1];
+  EXPECT_EQ(rest.ids, std::vector<int32_t>(whole.ids.begin() + 10, whole.ids.end()));
+  EXPECT_EQ(rest.logprobs, std::vector<float>(whole.logprobs.begin() + 10, whole.logprobs.end()));
 }
 
 }  // namespace

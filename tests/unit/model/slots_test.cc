@@ -59,6 +59,10 @@ TEST(SlotTable, RefusesPlansThatCannotBe) {
   release.releases.push_back(SlotId(1));
   EXPECT_FALSE(slots.Apply(release).ok()) << "a free slot released";
 
+  flow::StepPlan copy;
+  copy.block_copies.push_back({BlockId(1), BlockId(1)});
+  EXPECT_FALSE(slots.Apply(copy).ok()) << "a block copied onto itself";
+
   SlotTable good(kLimits, 100);
   ASSERT_TRUE(good.Apply(Admit(0, {2, 3}, {BlockId(0)})).ok());
   EXPECT_FALSE(good.Apply(Admit(0, {2}, {BlockId(1)})).ok()) << "a slot that is in use";
@@ -66,6 +70,11 @@ TEST(SlotTable, RefusesPlansThatCannotBe) {
   EXPECT_FALSE(good.CheckRow({.slot = SlotId(0), .from = -1, .count = 1}).ok());
   EXPECT_FALSE(good.CheckRow({.slot = SlotId(0), .from = 0, .count = 0}).ok());
   EXPECT_FALSE(good.CheckRow({.slot = SlotId(1), .from = 0, .count = 1}).ok()) << "a free slot";
+  flow::StepPlan forced;
+  forced.forced_tokens.assign(47, {SlotId(0), 9});
+  EXPECT_TRUE(good.Apply(forced).ok()) << "one id more than the context has positions";
+  forced.forced_tokens.assign(1, {SlotId(0), 9});
+  EXPECT_FALSE(good.Apply(forced).ok()) << "ids without end";
 }
 
 }  // namespace
