@@ -172,6 +172,15 @@ TEST(Checkpoint, ANamedPipeIsNoCheckpoint) {
   EXPECT_THAT(std::string(ErrorOf(directory).message()), HasSubstr("not a regular file"));
 }
 
+// A link to itself cannot be read by anybody, root included.
+TEST(Checkpoint, ADirectoryThatCannotBeReadIsNamed) {
+  TempDirectory directory;
+  const std::string loop = directory / "loop";
+  ASSERT_EQ(symlink("loop", loop.c_str()), 0);
+  EXPECT_THAT(std::string(OpenCheckpoint(loop).status().message()),
+              HasSubstr("cannot read the directory " + loop));
+}
+
 class IndexedCheckpoint : public testing::Test {
  protected:
   void SetUp() override {
