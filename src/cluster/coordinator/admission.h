@@ -28,8 +28,8 @@ class Admission {
   // An admitted request could not be handed on after all.
   void Withdraw(SeqId id, int64_t prompt_tokens) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // An admitted request is on its way to the loop. True where it was cancelled meanwhile: the caller
-  // passes that on now.
+  // An admitted request is on its way to the loop. True where it was cancelled meanwhile: the
+  // caller passes that on now.
   bool HandedOn(SeqId id) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // True for the first of each kind, of a request that lives: more are of no use. A cancellation
