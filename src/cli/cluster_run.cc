@@ -35,6 +35,7 @@ coordinator::CoordinatorOptions OptionsOf(const EngineFlags& flags, const Engine
   options.build_id = BuildId();
   options.max_waiting = flags.max_waiting;
   options.join_timeout = absl::Seconds(flags.worker_timeout_s);
+  options.step_timeout = 2 * setup.load.comm_timeout;
   options.spin = std::thread::hardware_concurrency() > 1;
   return options;
 }

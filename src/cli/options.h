@@ -29,7 +29,10 @@ struct EngineFlags {
   uint64_t seed = 0;       // of dummy weights
   double dummy_relu_density = 0.5;
   std::string transport = "auto";
-  double comm_timeout_s = 30;
+  // A rank waits this long for another's part, also while that one computes: a long prefill of a
+  // large model takes minutes on a CPU. Ranks that died or hang are found sooner (closed links,
+  // heartbeats).
+  double comm_timeout_s = 300;
   double worker_timeout_s = 300;  // for all workers to join
   std::string host = "127.0.0.1";
   int grpc_port = 50051;
