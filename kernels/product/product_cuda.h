@@ -1,0 +1,108 @@
+// y = epilogue(x · Wᵀ) on an NVIDIA GPU: fp16 x and weights, fp32 sums.
+//
+// One arithmetic (docs/ARCHITECTURE.md): output y[r][o] is one fp32 accumulation over k ascending
+// in tensor-core steps of 16 inputs, then + bias[o], then the activation, then one rounding to y's
+// type. The bits depend on the inputs alone: not on the number of rows, nor on the way taken (see
+// README-cuda.md for the ways). Every way is held to the bits of plain mma.sync m16n8k16 in natural
+// order by tests/gpu/product.
+#ifndef PAMIR_KERNELS_PRODUCT_PRODUCT_CUDA_H_
+#define PAMIR_KERNELS_PRODUCT_PRODUCT_CUDA_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/stream.h"
+
+namespace pamir::kernels::cuda {
+
+// Both are plain matrices, so nothing is repacked when a checkpoint is loaded.
+enum class WeightOrder : uint8_t {
+  kOutputs,  // [out][in]: the order of checkpoints
+  kNeurons,  // [in][out]: one input's weights together, so that idle inputs can be skipped (fc2)
+};
+
+// A view of fp16 weights on the device; 16-byte aligned, in (kOutputs) or out (kNeurons) a multiple
+// of 8. Finite, or skipping would not be exact.
+struct GpuMatrix {
+  const void* data = nullptr;
+  int64_t out = 0;
+  int64_t in = 0;
+  WeightOrder order = WeightOrder::kOutputs;
+};
+
+// Inputs are skipped in groups of one tensor-core step.
+inline constexpr int64_t kGroup = 16;
+// Groups are flagged and skipped for up to this many rows; with more, hardly a group is idle.
+inline constexpr int64_t kMaxFlagRows = 128;
+inline constexpr int64_t kMaxSkipRows = 8;
+inline constexpr int64_t kMaxSkipInputs = 65536;  // fc2 of OPT-175B: 49152
+
+struct GpuProductArgs {
+  const void* x = nullptr;  // fp16 [rows][x_stride], 16-byte aligned, x_stride a multiple of 8
+  int64_t rows = 0;
+  int64_t x_stride = 0;
+  GpuMatrix w;
+  const void* bias = nullptr;  // [out] of y's type, or null
+  bool relu = false;
+  void* y = nullptr;     // [rows][y_stride], not aliasing x
+  bool y_float = false;  // y is fp32, else fp16
+  int64_t y_stride = 0;
+  // [ceil(out / 16)] or null: set to 1 where any row's outputs 16 g .. 16 g + 15 are not all zero,
+  // else to 0. Needs rows <= kMaxFlagRows.
+  uint8_t* active_out = nullptr;
+  // [ceil(in / 16)] or null: inputs of groups with flag 0 are zero in all rows and may be skipped.
+  const uint8_t* active_in = nullptr;
+  // Weights may be read before the stream's last kernel has ended (programmatic dependent launch):
+  // it must not write them. x, flags and y are touched only after it.
+  bool overlap = false;
+};
+
+// What is found out once about a device. Made by OpenProduct, immutable afterwards, so that any
+// thread may launch with it.
+struct ProductDevice;
+
+// Opens the current device. `cublaslt`: also load cuBLASLt (not linked; where it is missing, own
+// kernels do all). Returns 0 or a cudaError_t. CloseProduct takes null too.
+int OpenProduct(bool cublaslt, ProductDevice** device);
+void CloseProduct(ProductDevice* device);
+
+// Scratch that large products may use, on the device; `workspace` of 0 bytes is fine.
+struct Workspace {
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+
+// Launches on `stream`; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments).
+// Captures into graphs. Allocates nothing.
+int GpuProduct(const ProductDevice* device, StreamRef stream, const GpuProductArgs& args);
+
+// Finds the fastest way for a shape with more than kMaxFlagRows rows, among those that give the
+// bits of the own kernels on `args` (random data, please); synchronises, allocates nothing but
+// host memory. `reference` takes a y for comparison: as many bytes as y. Call at start-up, not
+// while other threads launch.
+struct TunedWay {
+  float own_us = 0;     // the own kernel
+  float lt_us = 0;      // the fastest exact cuBLASLt algorithm, 0 where none
+  float lt_any_us = 0;  // the fastest cuBLASLt algorithm of all, exact or not
+  int lt_exact = 0;     // algorithms of cuBLASLt with the same bits
+  int lt_tried = 0;
+};
+int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& args,
+                void* reference, Workspace workspace, TunedWay* result);
+
+// How the streaming kernel of a Hopper GPU cuts a product up. Changes no bit.
+struct StreamShape {
+  int outs = 64;    // outputs of a block, a multiple of 8 (16 with flags, 64 with kNeurons), <= 256
+  int stages = 4;   // of the ring, <= 24
+  float allow = 0;  // the next kernel may start once this share of the weights was asked for
+};
+StreamShape ChooseShape(const ProductDevice* device, const GpuProductArgs& args);
+int StagesThatFit(const GpuProductArgs& args, int outs);  // the deepest ring of such blocks
+
+// The ways by name, for tests and benchmarks. `shape` null: plain mma.sync, any GPU.
+int GpuProductBy(const ProductDevice* device, StreamRef stream, const GpuProductArgs& args,
+                 const StreamShape* shape);
+
+}  // namespace pamir::kernels::cuda
+
+#endif  // PAMIR_KERNELS_PRODUCT_PRODUCT_CUDA_H_
