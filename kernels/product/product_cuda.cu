@@ -49,7 +49,7 @@ int GpuProduct(const ProductDevice* device, StreamRef stream, const GpuProductAr
   if (!Sound(args)) return cudaErrorInvalidValue;
   const auto s = static_cast<cudaStream_t>(stream.handle);
   cudaError_t error = cudaSuccess;
-  if (args.rows > kMaxSkipRows && LaunchLt(*device, s, args, &error)) return error;
+  if (args.rows > kMaxStreamedRows && LaunchLt(*device, s, args, &error)) return error;
   if (device->encode == nullptr) return LaunchPlain(s, args);
   return LaunchStream(*device, s, args, ChooseStream(*device, args));
 }

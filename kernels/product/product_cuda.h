@@ -32,6 +32,8 @@ struct GpuMatrix {
 
 // Inputs are skipped in groups of one tensor-core step.
 inline constexpr int64_t kGroup = 16;
+// Up to these rows the own kernels stream the weights as fast as cuBLASLt or faster.
+inline constexpr int64_t kMaxStreamedRows = 64;
 // Groups are flagged and skipped for up to this many rows; with more, hardly a group is idle.
 inline constexpr int64_t kMaxFlagRows = 128;
 inline constexpr int64_t kMaxSkipRows = 8;
@@ -76,10 +78,11 @@ struct Workspace {
 // Captures into graphs. Allocates nothing.
 int GpuProduct(const ProductDevice* device, StreamRef stream, const GpuProductArgs& args);
 
-// Finds the fastest way for a shape with more than kMaxFlagRows rows, among those that give the
+// Finds the fastest way for a shape with more than kMaxStreamedRows rows, among those that give the
 // bits of the own kernels on `args` (random data, please); synchronises, allocates nothing but
-// host memory. `reference` takes a y for comparison: as many bytes as y. Call at start-up, not
-// while other threads launch.
+// host memory. `reference` takes a y for comparison: as many bytes as y. What is found serves all
+// row counts up to the next power of two. args.y_stride == args.w.out, args.active_out null. Call
+// at start-up, not while other threads launch.
 struct TunedWay {
   float own_us = 0;     // the own kernel
   float lt_us = 0;      // the fastest exact cuBLASLt algorithm, 0 where none

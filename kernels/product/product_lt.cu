@@ -239,7 +239,7 @@ int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& a
                 void* reference, Workspace workspace, TunedWay* result) {
   const auto s = static_cast<cudaStream_t>(stream.handle);
   *result = TunedWay{};
-  if (args.rows <= kMaxSkipRows || args.active_out != nullptr || workspace.bytes < 512) {
+  if (args.rows <= kMaxStreamedRows || args.active_out != nullptr || workspace.bytes < 512) {
     return cudaErrorInvalidValue;
   }
   workspace.bytes -= 256;  // its end holds SameBits' counter

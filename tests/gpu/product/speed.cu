@@ -279,8 +279,8 @@ void Run(ProductDevice* device, const Model& m, bool variants) {
     }
   }
   p.Inputs(1, 1);
-  for (const int rows : {16, 32, 64, 128, 256, 512, 2048}) p.Tune(rows);
-  for (const int rows : {16, 32, 64, 128}) {
+  for (const int rows : {128, 256, 512, 2048}) p.Tune(rows);
+  for (const int rows : {96, 128}) {
     row("dense, tuned with cuBLASLt", rows, p.GraphMs(rows, nullptr, outputs, false, true),
         p.Bytes());
   }
