@@ -30,7 +30,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 def sources(root):
     for top in ('src', 'include', 'kernels', 'tests'):
         for path in sorted((root / top).rglob('*')):
-            if path.suffix in ('.h', '.cc', '.cu', '.inc') and path.is_file():
+            if path.suffix in ('.h', '.cc', '.cu', '.cuh', '.inc') and path.is_file():
                 yield path
 
 
@@ -76,7 +76,7 @@ def wall_problems(relative, text, root):
         if generated and room not in GENERATED_ALLOWED:
             yield f'{where}: protobuf and gRPC belong in {", ".join(sorted(GENERATED_ALLOWED))}'
         if re.match(r'(cuda|cublas|nccl|cub/|thrust/)', name):
-            if room not in CUDA_ALLOWED and not relative.endswith('.cu'):
+            if room not in CUDA_ALLOWED and not relative.endswith(('.cu', '.cuh')):
                 yield f'{where}: CUDA headers belong in {", ".join(sorted(CUDA_ALLOWED))} and .cu files'
         if room == 'gateway' and to and to not in ('gateway', 'base', 'include', 'core/flow'):
             yield f'{where}: gateway sees only core/flow'
@@ -169,21 +169,21 @@ def dead_header_problems(files, root):
 
 
 def dead_source_problems(files, root):
-    """A .cc that no CMakeLists.txt beside or above it names (or globs)."""
+    """A .cc or .cu that no CMakeLists.txt beside or above it, nor cmake/, names (or globs)."""
+    shared = ''.join((root / 'cmake' / name).read_text()
+                     for name in ('PamirTargets.cmake', 'PamirCuda.cmake'))
     for relative in files:
         if not relative.endswith(('.cc', '.cu')):
             continue
-        path = root / relative
-        for folder in path.parents:
-            cmake = folder / 'CMakeLists.txt'
-            if cmake.is_file():
-                text = cmake.read_text()
-                if path.name in text or '*/*' + path.suffix in text or '*' + path.suffix in text:
-                    break
-            if folder == root:
-                if not (root / 'cmake/PamirTargets.cmake').read_text().count(path.name):
-                    yield f'{relative}: no CMakeLists.txt names it'
-                break
+        path = pathlib.PurePath(relative)
+        room_glob = f'/{path.parts[0]}/*/*{path.suffix}'
+        if path.name in shared or room_glob in shared and len(path.parts) == 3:
+            continue
+        texts = [(root / folder / 'CMakeLists.txt') for folder in path.parents]
+        texts = [cmake.read_text() for cmake in texts if cmake.is_file()]
+        names = (path.name, '*/*' + path.suffix, '*' + path.suffix)
+        if not any(name in text for text in texts for name in names):
+            yield f'{relative}: no CMakeLists.txt names it'
 
 
 def guard_problems(relative, text):
@@ -241,12 +241,15 @@ def self_test():
         list(guard_problems('src/base/x.h', '#ifndef X_H\n')),
         list(vendor_problems('src/base/x.h', '#ifdef __CUDACC__\n')),
         list(dead_header_problems({'src/base/nobody.h': ''}, ROOT)),
+        list(dead_source_problems({'src/base/nobody.cc': ''}, ROOT)),
+        list(dead_source_problems({'tests/gpu/ops/nobody.cu': ''}, ROOT)),
     ]
     good = [
         list(wall_problems('src/core/kv/x.cc', '#include "base/ids.h"\n#include <vector>\n', ROOT)),
         list(wall_problems('kernels/norm/x.cc', '#include "base/kernel_context.h"\n', ROOT)),
         list(length_problems('src/x.cc', 'int F() {\n' + '  Y();\n' * 58 + '}\n')),
         list(cycle_problems({('a', 'b'), ('b', 'c')})),
+        list(dead_source_problems({'kernels/norm/norm.cu': ''}, ROOT)),
     ]
     missed = [i for i, found in enumerate(bad) if not found]
     false = [found for found in good if found]
