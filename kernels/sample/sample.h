@@ -16,43 +16,14 @@
 #include <cstdint>
 
 #include "base/kernel_context.h"
+#include "kernels/sample/sample_args.h"
 
 namespace pamir::kernels {
 
-struct SampleRow {
-  float temperature = 1;  // 0: greedy
-  int32_t top_k = 0;      // 0: all
-  float top_p = 1;
-  uint64_t seed = 0;
-  uint32_t choice = 0;
-  uint64_t position = 0;  // of the token being drawn, within the sequence
-};
-
-struct SampleArgs {
-  const float* logits = nullptr;  // [rows][stride]
-  int64_t rows = 0;
-  int64_t stride = 0;
-  int64_t vocab = 0;                  // ids 0 .. vocab - 1 take part
-  const SampleRow* params = nullptr;  // [rows]
-  int32_t* tokens = nullptr;          // [rows] out
-  float* logprobs = nullptr;  // [rows] out: log softmax(logits)[token], temperature 1, no cuts
-  void* scratch = nullptr;    // SampleScratchBytes(vocab, threads)
-};
 int64_t SampleScratchBytes(int64_t vocab, int threads);
 void Sample(const KernelContext& context, const SampleArgs& args);
-void SampleReference(const SampleArgs& args);
 
-// logprobs[r] = log softmax(logits[r])[tokens[r]].
-struct LogprobArgs {
-  const float* logits = nullptr;
-  int64_t rows = 0;
-  int64_t stride = 0;
-  int64_t vocab = 0;
-  const int32_t* tokens = nullptr;
-  float* logprobs = nullptr;
-};
 void TokenLogprobs(const KernelContext& context, const LogprobArgs& args);
-void TokenLogprobsReference(const LogprobArgs& args);
 
 }  // namespace pamir::kernels
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/philox.h"
-#include "kernels/sample/sample.h"
+#include "kernels/sample/sample_args.h"
 
 namespace pamir::kernels {
 namespace {
