@@ -1,0 +1,104 @@
+// Attention over the paged KV cache on CUDA devices, and the write into it. fp16 in, fp16 cache,
+// fp32 scores, maxima and sums, fp16 out.
+//
+// One arithmetic. For a query at position p, keys 0 .. p, read back from the cache:
+//   score[j]  = one fp32 accumulator, tensor-core steps of 16 over d ascending
+//   Tiles of kTileKeys positions, from position 0: the running maximum m, then
+//     a = exp2((m_old - m) c), P[j] = exp2(score[j] c - m c), c = scale * log2(e);
+//     l = l a + sum of P; o = o a + P V, P rounded to fp16, steps of 16 positions ascending
+//   Splits of kSplitKeys positions, from position 0, begin with m = -inf, l = 0, o = 0 and are
+//   added, in ascending order, into (M, L, O) by the same rule; out = O / L.
+// Tiles and splits depend on positions alone and prefill, chunk and decode share the code of each
+// rule, so a token's bits do not depend on which of them computed it. Keys behind p have P = 0 and
+// finite V: they add exactly nothing. Cache memory behind a row's last position is never read.
+//
+// Shared memory of a block of threads, per element of the padded head dim: 768 bytes (decode), 1
+// KiB (prefill of 64, 80, 128). Where the device has less the launch fails with an error: 9.0 takes
+// all head dims, 8.0 those up to 208, 8.6 and 8.9 no prefill of 128, 7.5 only decode of up to 80.
+//
+// All pointers are device memory. Functions return 0 or a cudaError_t; they only enqueue.
+#ifndef PAMIR_KERNELS_ATTENTION_ATTENTION_CUDA_H_
+#define PAMIR_KERNELS_ATTENTION_ATTENTION_CUDA_H_
+
+#include <cstdint>
+
+#include "base/stream.h"
+
+namespace pamir::kernels {
+
+// Positions of a KV block; one step of the tensor cores over positions.
+inline constexpr int kKvCudaBlock = 16;
+inline constexpr int kTileKeys = 64;
+inline constexpr int kSplitKeys = 256;
+inline constexpr int kTileQueries = 128;  // most queries of a QueryTile
+inline constexpr int kCudaHeadDimMax = 256;
+
+// Element d of a token is stored in a head of this many: multiples of 16, the rest zeros.
+inline constexpr int64_t PaddedHeadDim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+
+// One layer's part of the KV pool on this rank: two planes of fp16,
+//   [num_blocks][heads][2][D / 8][8][8], D = PaddedHeadDim(head_dim):
+// of a block's 16 positions the lower 8 first, then the upper 8; each as D / 8 matrices of 8
+// positions x 8 elements (128 bytes). A block of a head is one contiguous piece (4 KiB for D =
+// 128), which is read in whole lines and lands in shared memory as the tensor cores take it
+// (ldmatrix and wgmma's unswizzled layout) without bank conflicts.
+struct KvCuda {
+  void* k = nullptr;
+  void* v = nullptr;
+  int32_t heads = 0;
+  int32_t head_dim = 0;  // 64, 80, 128 fast; any other up to kCudaHeadDimMax slower
+};
+inline constexpr int64_t KvCudaPlaneBytes(int64_t num_blocks, int64_t heads, int64_t head_dim) {
+  return num_blocks * heads * kKvCudaBlock * PaddedHeadDim(head_dim) * 2;
+}
+
+// Consecutive tokens of one row, to be computed together.
+struct QueryTile {
+  int32_t token = 0;  // the first; its row and position say the rest
+  int32_t count = 0;  // 1 .. kTileQueries
+};
+
+struct AttentionCudaArgs {
+  // fp16 [T][qkv_stride]: per token q, k, v, each heads * head_dim. qkv_stride is a multiple of 8,
+  // the pointer 16-byte aligned.
+  const void* qkv = nullptr;
+  int64_t qkv_stride = 0;
+  float scale = 1;                       // head_dim^-0.5, applied to the fp32 scores
+  const int32_t* positions = nullptr;    // [T]
+  const int32_t* token_row = nullptr;    // [T]: the token's row of block_table
+  const int32_t* block_table = nullptr;  // [rows][max_blocks]; not read behind a row's last block
+  int64_t max_blocks = 0;
+  KvCuda kv;
+  void* out = nullptr;  // fp16 [T][out_stride], heads * head_dim each
+  int64_t out_stride = 0;
+  void* scratch = nullptr;        // AttentionCudaScratchBytes(...), zeroed once before first use
+  int64_t scratch_tokens = 0;     // the `tokens` that it was sized for
+  bool dependent_launch = false;  // see kernels/cuda/launch.cuh; Hopper and later only
+};
+
+// Enough for DecodeAttentionCuda of up to `tokens` tokens with positions below context_max, and,
+// where head_dim has no fast path, PrefillAttentionCuda of tokens / kTileQueries tiles.
+int64_t AttentionCudaScratchBytes(int64_t tokens, int64_t context_max, int64_t heads,
+                                  int64_t head_dim);
+
+// Stores k and v of tokens 0 .. tokens - 1 at their positions. Infinities become the largest finite
+// fp16, so that 0 * v is 0; NaN stays.
+int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream);
+
+// Attention of tokens first .. first + tokens - 1, each by itself: what decoding needs. Their keys
+// must have been written. context_max: above every position among them; it sizes the grid, so
+// that a captured graph holds for all contexts up to it.
+int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t tokens,
+                        int64_t context_max, StreamRef stream);
+
+// How PrefillAttentionCuda multiplies; the bits are the same.
+enum class PrefillWay { kBest, kMma, kWgmma };
+
+// Attention of tiles[0 .. count - 1] (device memory): prompts and chunks. The tiles with the
+// longest context should come first, so that the device's last ones are short.
+int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
+                         int64_t context_max, StreamRef stream, PrefillWay way = PrefillWay::kBest);
+
+}  // namespace pamir::kernels
+
+#endif  // PAMIR_KERNELS_ATTENTION_ATTENTION_CUDA_H_

@@ -1,0 +1,276 @@
+// Attention of single tokens: a block of threads for one split of one head, so that few tokens with
+// long contexts still fill the device. Bound by reading the cache.
+//
+// All 16 rows of the tensor cores' left operand hold the same query. Per tile, warp w multiplies
+// the keys of block w and hands its 16 scores to the others; then every warp does the softmax for
+// itself and multiplies its share of V's columns.
+#include "kernels/attention/attention_kernels.cuh"
+#include "kernels/attention/attention_mma.cuh"
+#include "kernels/cuda/launch.cuh"
+
+namespace pamir::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kStages = 3;
+
+// What a block of threads works on.
+struct Work {
+  int token;
+  int head;
+  int split;
+  int splits;   // of this token
+  int context;  // keys of this token
+  int dim;      // padded
+};
+
+template <int D>
+struct Limits {
+  static constexpr int kSteps = D / 16;
+  static constexpr int kPairs = (kSteps + 3) / 4;  // of V's columns, 16 each, for a warp
+};
+
+// The query, as the left operand of each step; zeros behind head_dim.
+template <int D>
+__device__ __forceinline__ void LoadQuery(uint32_t (&q)[Limits<D>::kSteps][2], const half* from,
+                                          int head_dim) {
+  const int t = threadIdx.x % 4;
+  const auto load = [&](int d) {
+    const half zero = __float2half(0.0f);
+    const half2 pair =
+        __halves2half2(d < head_dim ? from[d] : zero, d + 1 < head_dim ? from[d + 1] : zero);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+  };
+#pragma unroll
+  for (int s = 0; s < Limits<D>::kSteps; ++s) {
+    q[s][0] = load(s * 16 + 2 * t);
+    q[s][1] = load(s * 16 + 8 + 2 * t);
+  }
+}
+
+// Scores of the warp's 16 keys into scores[0 .. 15]; keys from `valid` on are masked.
+template <int D>
+__device__ __forceinline__ void Scores(float* scores, const uint32_t (&q)[Limits<D>::kSteps][2],
+                                       const half* keys, int dim, int valid) {
+  const int lane = threadIdx.x % 32;
+  const uint32_t address =
+      SharedAddress(keys + (lane / 16) * dim * 8 + (lane / 8 % 2) * 64 + lane % 8 * 8);
+  float c[2][4] = {};
+#pragma unroll
+  for (int s = 0; s < Limits<D>::kSteps; ++s) {
+    if (s * 16 >= dim) break;
+    uint32_t b[4];
+    LoadMatrices(b, address + s * 256);
+    const uint32_t a[4] = {q[s][0], q[s][0], q[s][1], q[s][1]};
+    Mma(c[0], a, b[0], b[1]);
+    Mma(c[1], a, b[2], b[3]);
+  }
+  if (lane >= 4) return;
+#pragma unroll
+  for (int n = 0; n < 2; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int key = n * 8 + lane * 2 + e;
+      scores[key] = key < valid ? c[n][e] : -INFINITY;
+    }
+  }
+}
+
+// o = o a + P V for the warp's columns: pairs warp, warp + 4, ...
+template <int D>
+__device__ __forceinline__ void Values(float (&o)[Limits<D>::kPairs][2][4], const float (&p)[8][4],
+                                       float a, const half* values, int dim) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int i = 0; i < Limits<D>::kPairs; ++i) {
+#pragma unroll
+    for (int e = 0; e < 8; ++e) o[i][e / 4][e % 4] = __fmul_rn(o[i][e / 4][e % 4], a);
+  }
+  const uint32_t address =
+      SharedAddress(values + (lane / 8 % 2) * dim * 8 + (lane / 16) * 64 + lane % 8 * 8);
+#pragma unroll
+  for (int s = 0; s < kTileBlocks; ++s) {
+    uint32_t left[4];
+    PackP(left, p, s);
+#pragma unroll
+    for (int i = 0; i < Limits<D>::kPairs; ++i) {
+      const int pair = warp + 4 * i;
+      if (pair * 16 >= dim) break;
+      uint32_t b[4];
+      LoadMatricesTransposed(b, address + s * dim * 32 + pair * 256);
+      Mma(o[i][0], left, b[0], b[1]);
+      Mma(o[i][1], left, b[2], b[3]);
+    }
+  }
+}
+
+// Where a token's splits leave (m, l) and o until the last one is there.
+struct Partials {
+  float2* ml;  // [splits]
+  float* o;    // [splits][dim]
+};
+__device__ __forceinline__ Partials PartialsOf(const DecodeCall& call, const Work& w) {
+  const int64_t first =
+      (static_cast<int64_t>(blockIdx.z) * gridDim.y + w.head) * gridDim.x;  // splits_max apart
+  return {call.partial_ml + first, call.partial_o + first * w.dim};
+}
+
+// The last of a token's splits to finish adds them all, in ascending order.
+__device__ __forceinline__ void AddSplits(const DecodeCall& call, const Work& w,
+                                          const Partials& partials, half* out) {
+  const float c = call.args.scale * kLog2E;
+  const int d = threadIdx.x * 2;
+  float m = -INFINITY, l = 0, o0 = 0, o1 = 0;
+#pragma unroll 4
+  for (int s = 0; s < w.splits; ++s) {
+    const float2 ml = __ldcg(partials.ml + s);
+    float2 o = {0, 0};
+    if (d < w.dim) o = __ldcg(reinterpret_cast<const float2*>(partials.o + s * w.dim + d));
+    const SplitFactors f = AddSplit(m, l, ml.x, ml.y, c);
+    o0 = AddSplitOutput(o0, o.x, f);
+    o1 = AddSplitOutput(o1, o.y, f);
+  }
+  const float inverse = 1.0f / l;
+  if (d < call.args.kv.head_dim) out[d] = __float2half_rn(__fmul_rn(o0, inverse));
+  if (d + 1 < call.args.kv.head_dim) out[d + 1] = __float2half_rn(__fmul_rn(o1, inverse));
+}
+
+template <int D>
+__device__ __forceinline__ void Finish(const DecodeCall& call, const Work& w, float m, float l,
+                                       const float (&o)[Limits<D>::kPairs][2][4]) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Partials partials = PartialsOf(call, w);
+  if (lane < 4) {
+    float* to = partials.o + w.split * w.dim;
+#pragma unroll
+    for (int i = 0; i < Limits<D>::kPairs; ++i) {
+      const int d = (warp + 4 * i) * 16 + lane * 2;
+      if (d >= w.dim) break;
+      __stcg(reinterpret_cast<float2*>(to + d), make_float2(o[i][0][0], o[i][0][1]));
+      __stcg(reinterpret_cast<float2*>(to + d + 8), make_float2(o[i][1][0], o[i][1][1]));
+    }
+  }
+  if (threadIdx.x == 0) __stcg(partials.ml + w.split, make_float2(m, l));
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    // Wraps to 0 at the token's last split: ready for the next call.
+    unsigned* counter = call.counters + static_cast<int64_t>(blockIdx.z) * gridDim.y + w.head;
+    last = atomicInc(counter, w.splits - 1) == static_cast<unsigned>(w.splits - 1);
+    __threadfence();
+  }
+  __syncthreads();
+  if (!last) return;
+  half* out = static_cast<half*>(call.args.out) + w.token * call.args.out_stride +
+              static_cast<int64_t>(w.head) * call.args.kv.head_dim;
+  AddSplits(call, w, partials, out);
+}
+
+template <int D>
+__device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, half* stages,
+                                       const int* ids, float (*scores)[kTileKeys]) {
+  const AttentionCudaArgs& args = call.args;
+  const int dim = w.dim, warp = threadIdx.x / 32;
+  const int first = w.split * kSplitKeys;
+  const int tiles = (min(w.context - first, kSplitKeys) + kTileKeys - 1) / kTileKeys;
+  const int plane = kTileKeys * dim;
+  const auto copy = [&](int tile) {
+    if (tile < tiles) {
+      CopyStage<kThreads>(stages + tile % kStages * 2 * plane, args.kv, ids + tile * kTileBlocks,
+                          w.head, dim, first + tile * kTileKeys, w.context);
+    }
+    CommitCopies();
+  };
+  for (int tile = 0; tile < kStages; ++tile) copy(tile);
+  uint32_t q[Limits<D>::kSteps][2];
+  LoadQuery<D>(q,
+               static_cast<const half*>(args.qkv) + w.token * args.qkv_stride +
+                   static_cast<int64_t>(w.head) * args.kv.head_dim,
+               args.kv.head_dim);
+  const float c = args.scale * kLog2E;
+  float m = -INFINITY, l = 0;
+  float o[Limits<D>::kPairs][2][4] = {};
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    AwaitCopies<kStages - 1>();
+    __syncthreads();
+    const half* keys = stages + tile % kStages * 2 * plane;
+    float* row = scores[tile % 2];
+    Scores<D>(row + warp * 16, q, keys + warp * 16 * dim, dim,
+              w.context - first - tile * kTileKeys - warp * 16);
+    __syncthreads();
+    float p[8][4];
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      const float2 s = *reinterpret_cast<const float2*>(row + n * 8 + threadIdx.x % 4 * 2);
+      p[n][0] = s.x, p[n][1] = s.y;
+    }
+    const float a = SoftmaxTile<0>(p, m, l, c);
+#pragma unroll
+    for (int n = 0; n < 8; ++n) p[n][2] = p[n][0], p[n][3] = p[n][1];
+    Values<D>(o, p, a, keys + plane, dim);
+    if (tile + kStages < tiles) __syncthreads();
+    copy(tile + kStages);
+  }
+  Finish<D>(call, w, m, QuadSum(l), o);
+}
+
+// D: the padded head dim, or kCudaHeadDimMax for any up to it.
+template <int D>
+__global__ void __launch_bounds__(kThreads) DecodeKernel(const __grid_constant__ DecodeCall call) {
+  extern __shared__ __align__(128) half stages[];
+  __shared__ __align__(16) float scores[2][kTileKeys];  // read as float2
+  __shared__ int ids[kSplitKeys / kKvCudaBlock];
+  AwaitPrevious();
+  AllowNext();
+  const AttentionCudaArgs& args = call.args;
+  Work w;
+  w.token = static_cast<int>(call.first + blockIdx.z);
+  if (call.tiles != nullptr) {
+    const QueryTile tile = call.tiles[blockIdx.z / kTileQueries];
+    if (blockIdx.z % kTileQueries >= tile.count) return;
+    w.token = tile.token + blockIdx.z % kTileQueries;
+  }
+  w.head = blockIdx.y;
+  w.split = blockIdx.x;
+  w.context = args.positions[w.token] + 1;
+  w.splits = (w.context + kSplitKeys - 1) / kSplitKeys;
+  w.dim = D < kCudaHeadDimMax ? D : call.dim;
+  if (w.split >= w.splits) return;
+  constexpr int kBlocks = kSplitKeys / kKvCudaBlock;
+  if (threadIdx.x < kBlocks) {
+    const int block = w.split * kBlocks + threadIdx.x;
+    const int* row = args.block_table + args.token_row[w.token] * args.max_blocks;
+    ids[threadIdx.x] = block * kKvCudaBlock < w.context ? row[block] : 0;
+  }
+  __syncthreads();
+  Attend<D>(call, w, stages, ids, scores);
+}
+
+template <int D>
+int LaunchDim(const DecodeCall& call, int64_t tokens, StreamRef stream) {
+  Shape shape;
+  shape.grid = dim3(call.splits_max, call.args.kv.heads, static_cast<unsigned>(tokens));
+  shape.threads = kThreads;
+  shape.shared_bytes = sizeof(half) * kStages * 2 * kTileKeys * call.dim;
+  shape.dependent = call.args.dependent_launch;
+  return Launch(stream, shape, DecodeKernel<D>, call);
+}
+
+}  // namespace
+
+int LaunchDecode(const DecodeCall& call, int64_t tokens, StreamRef stream) {
+  switch (call.dim) {
+    case 64:
+      return LaunchDim<64>(call, tokens, stream);
+    case 80:
+      return LaunchDim<80>(call, tokens, stream);
+    case 128:
+      return LaunchDim<128>(call, tokens, stream);
+    default:
+      return LaunchDim<kCudaHeadDimMax>(call, tokens, stream);
+  }
+}
+
+}  // namespace pamir::kernels::cuda

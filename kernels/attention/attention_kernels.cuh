@@ -1,0 +1,31 @@
+// Seams between attention's .cu files, for nobody else.
+#ifndef PAMIR_KERNELS_ATTENTION_ATTENTION_KERNELS_CUH_
+#define PAMIR_KERNELS_ATTENTION_ATTENTION_KERNELS_CUH_
+
+#include <cuda_runtime.h>
+
+#include "kernels/attention/attention_cuda.h"
+
+namespace pamir::kernels::cuda {
+
+struct DecodeCall {
+  AttentionCudaArgs args;
+  int64_t first = 0;                 // tokens first + 0, 1, ... unless there are tiles
+  const QueryTile* tiles = nullptr;  // token i is the (i mod kTileQueries)-th of tile i / that
+  int dim = 0;                       // padded head dim
+  int splits_max = 1;
+  unsigned* counters = nullptr;  // [tokens][heads], 0 between calls
+  float2* partial_ml = nullptr;  // [tokens][heads][splits_max]
+  float* partial_o = nullptr;    // [tokens][heads][splits_max][dim]
+};
+int LaunchDecode(const DecodeCall& call, int64_t tokens, StreamRef stream);
+
+// head_dim 64, 80 or 128.
+int LaunchPrefillMma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
+                     int64_t context_max, StreamRef stream);
+int LaunchPrefillWgmma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
+                       int64_t context_max, StreamRef stream);
+
+}  // namespace pamir::kernels::cuda
+
+#endif  // PAMIR_KERNELS_ATTENTION_ATTENTION_KERNELS_CUH_

@@ -1,0 +1,67 @@
+// The write into the cache: 16 bytes (8 elements of one token) a thread.
+#include <cuda_fp16.h>
+
+#include "kernels/attention/attention_cuda.h"
+#include "kernels/cuda/launch.cuh"
+
+namespace pamir::kernels {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kChunk = 8;
+
+// Infinities of either sign become the largest finite number.
+__device__ __forceinline__ uint32_t Finite(uint32_t bits) {
+  return (bits & 0x7fffu) == 0x7c00u ? (bits & 0x8000u) | 0x7bffu : bits;
+}
+
+// Elements d .. d + 7 of a head as four pairs; zeros behind head_dim.
+__device__ __forceinline__ uint4 LoadChunk(const uint16_t* head, int d, int head_dim) {
+  uint32_t pairs[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int at = d + 2 * i;
+    const uint32_t low = at < head_dim ? Finite(head[at]) : 0;
+    const uint32_t high = at + 1 < head_dim ? Finite(head[at + 1]) : 0;
+    pairs[i] = low | high << 16;
+  }
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
+// Grid: (chunks of all heads / kThreads, tokens, 2: k and v).
+__global__ void __launch_bounds__(kThreads)
+    WriteKvKernel(const __grid_constant__ AttentionCudaArgs args, int dim) {
+  const int chunks = dim / kChunk;
+  const int i = blockIdx.x * kThreads + threadIdx.x;
+  cuda::AwaitPrevious();
+  cuda::AllowNext();
+  if (i >= args.kv.heads * chunks) return;
+  const int head = i / chunks, chunk = i - head * chunks, token = blockIdx.y;
+  const int position = args.positions[token];
+  const int64_t block =
+      args.block_table[args.token_row[token] * args.max_blocks + position / kKvCudaBlock];
+  const int64_t part = blockIdx.z + 1;  // q, k, v
+  const uint16_t* from = static_cast<const uint16_t*>(args.qkv) + token * args.qkv_stride +
+                         (part * args.kv.heads + head) * args.kv.head_dim;
+  uint16_t* plane = static_cast<uint16_t*>(blockIdx.z == 0 ? args.kv.k : args.kv.v);
+  const int at = position % kKvCudaBlock;
+  uint16_t* to = plane + (block * args.kv.heads + head) * (kKvCudaBlock * dim) +
+                 (at / 8) * dim * 8 + chunk * 64 + at % 8 * kChunk;
+  *reinterpret_cast<uint4*>(to) = LoadChunk(from, chunk * kChunk, args.kv.head_dim);
+}
+
+}  // namespace
+
+int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream) {
+  if (tokens == 0) return cudaSuccess;
+  const int dim = static_cast<int>(PaddedHeadDim(args.kv.head_dim));
+  const int64_t chunks = static_cast<int64_t>(args.kv.heads) * dim / kChunk;
+  cuda::Shape shape;
+  shape.grid = dim3(static_cast<unsigned>((chunks + kThreads - 1) / kThreads),
+                    static_cast<unsigned>(tokens), 2);
+  shape.threads = kThreads;
+  shape.dependent = args.dependent_launch;
+  return cuda::Launch(stream, shape, WriteKvKernel, args, dim);
+}
+
+}  // namespace pamir::kernels
