@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <vector>
 
 #include "base/units.h"
-#include "engine/device/host_buffer.h"
 
 namespace pamir::bench {
 namespace {
 
 constexpr int64_t kBytes = 512 * kMiB;
-constexpr int kPasses = 15;
 constexpr int kStreams = 4;
 
 // Eight independent sums a stream, so that additions never wait for each other.
@@ -36,24 +33,23 @@ uint64_t ReadStreams(const uint64_t* data, int64_t words) {
 
 }  // namespace
 
-double ReadBandwidth(ThreadPool* pool) {
-  device::HostBuffer buffer = device::HostBuffer::Allocate(kBytes).value();
-  uint64_t* const data = static_cast<uint64_t*>(buffer.data());
-  const int64_t words = kBytes / 8, share = words / pool->threads();
-  std::fill(data, data + words, uint64_t{1});
-  std::vector<double> seconds;
+ReadLoop::ReadLoop(ThreadPool* pool)
+    : pool_(pool), buffer_(device::HostBuffer::Allocate(kBytes).value()) {
+  uint64_t* const data = static_cast<uint64_t*>(buffer_.data());
+  std::fill(data, data + kBytes / 8, uint64_t{1});
+}
+
+double ReadLoop::Pass() {
+  const uint64_t* const data = static_cast<const uint64_t*>(buffer_.data());
+  const int64_t share = kBytes / 8 / pool_->threads();
   volatile uint64_t sink = 0;
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const auto began = std::chrono::steady_clock::now();
-    pool->ParallelFor(pool->threads(), [&](int part) {
-      const uint64_t sum = ReadStreams(data + part * share, share);
-      if (sum == 0) sink = sum;
-    });
-    seconds.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + kPasses / 2, seconds.end());
-  return static_cast<double>(kBytes) / seconds[kPasses / 2];
+  const auto began = std::chrono::steady_clock::now();
+  pool_->ParallelFor(pool_->threads(), [&](int part) {
+    const uint64_t sum = ReadStreams(data + part * share, share);
+    if (sum == 0) sink = sum;
+  });
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  return static_cast<double>(kBytes) / seconds.count();
 }
 
 }  // namespace pamir::bench

@@ -3,12 +3,21 @@
 #define PAMIR_TESTS_BENCH_ENGINE_READ_BANDWIDTH_H_
 
 #include "base/thread_pool.h"
+#include "engine/device/host_buffer.h"
 
 namespace pamir::bench {
 
-// Bytes a second, median of several passes over 512 MB, four far-apart streams a thread (one stream
-// understates the limit by 10 to 17 %).
-double ReadBandwidth(ThreadPool* pool);
+class ReadLoop {
+ public:
+  explicit ReadLoop(ThreadPool* pool);
+  // Reads 512 MB once; bytes a second. Four far-apart streams a thread (one stream understates the
+  // limit by 10 to 17 %).
+  double Pass();
+
+ private:
+  ThreadPool* const pool_;
+  device::HostBuffer buffer_;
+};
 
 }  // namespace pamir::bench
 
