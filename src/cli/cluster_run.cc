@@ -109,7 +109,8 @@ class Watch {
   SignalThread signals_;
 };
 
-void PrintSample(const std::string& target, const std::string& prompt, std::stop_token stop) {
+void PrintSample(const std::string& target, const std::string& prompt,
+                 const std::stop_token& stop) {
   const auto client = Client::Connect(target, std::chrono::seconds(5));
   if (!client.ok()) return LogWarning(absl::StrCat("no sample: ", client.error.message));
   GenerateParams params;

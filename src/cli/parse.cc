@@ -13,7 +13,7 @@ namespace {
 constexpr double kMaxSeconds = 86400;
 
 // "--max-num-seqs" can also come from PAMIR_MAX_NUM_SEQS; a flag wins.
-std::string EnvironmentName(std::string flag) {
+std::string EnvironmentName(const std::string& flag) {
   std::string name = "PAMIR_";
   for (const char c : flag.substr(flag.find_first_not_of('-'))) {
     name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
