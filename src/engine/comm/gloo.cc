@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "engine/comm/first_error.h"
+#include "engine/comm/gather_messages.h"
 #include "engine/comm/rank_sum.h"
 
 namespace pamir::comm {
@@ -225,21 +226,14 @@ absl::Status GlooCommunicator::Gather(int root, const float* mine,
 
 absl::Status GlooCommunicator::GatherMessages(int root, const float* mine,
                                               const std::vector<int64_t>& counts, float* all) {
-  const auto bytes_of = [&](int r) { return counts[static_cast<size_t>(r)] * kFloat; };
-  if (rank() != root) {
-    return SendMessage(Operation::kGather, root, reinterpret_cast<const char*>(mine),
-                       bytes_of(rank()));
-  }
-  char* to = reinterpret_cast<char*>(all);
-  for (int r = 0; r < size(); ++r) {
-    if (r != root) {
-      PAMIR_RETURN_IF_ERROR(RecvMessage(Operation::kGather, r, to, bytes_of(r)));
-    } else if (bytes_of(r) > 0) {
-      std::memmove(to, mine, static_cast<size_t>(bytes_of(r)));
-    }
-    to += bytes_of(r);
-  }
-  return absl::OkStatus();
+  return GatherByMessages(
+      rank(), root, mine, counts, all,
+      [this](int peer, const char* data, int64_t bytes) {
+        return SendMessage(Operation::kGather, peer, data, bytes);
+      },
+      [this](int peer, char* data, int64_t bytes) {
+        return RecvMessage(Operation::kGather, peer, data, bytes);
+      });
 }
 
 absl::Status GlooCommunicator::Broadcast(int root, void* data, int64_t bytes, StreamRef) {
