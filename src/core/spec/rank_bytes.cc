@@ -1,12 +1,11 @@
 #include <algorithm>
 
+#include "core/spec/logit_rows.h"
 #include "core/spec/shard_plan.h"
 #include "core/spec/weight_layout.h"
 
 namespace pamir::spec {
 namespace {
-
-constexpr int64_t kLogitRows = 64;  // rows of logits that a rank computes at once
 
 // The step's buffers without the kernels' scratch: fp32 activations of a full step, the tables of
 // its rows, and logits on the last stage.

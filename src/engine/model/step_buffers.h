@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "core/spec/logit_rows.h"
 #include "core/spec/model_spec.h"
 #include "core/spec/shard_plan.h"
 #include "engine/device/host_buffer.h"
@@ -12,8 +13,7 @@
 
 namespace pamir::model {
 
-// Rows of logits that are computed at once; more are done in turns.
-inline constexpr int64_t kLogitRows = 64;
+using spec::kLogitRows;
 
 // T = max_num_batched_tokens. Shapes are of this rank; unused ones are null.
 struct StepBuffers {
