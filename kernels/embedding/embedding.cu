@@ -1,4 +1,4 @@
-// A block of threads a token.
+// A block of threads a token or row.
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/embedding/embedding_cuda.h"
@@ -56,6 +56,15 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = threadIdx.x; i < pieces; i += kThreads) to[i] = from[i];
 }
 
+__global__ void __launch_bounds__(kThreads)
+    ScatterTokensKernel(const __grid_constant__ ScatterTokensCudaArgs args) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  cuda::AwaitPrevious();
+  cuda::AllowNext();
+  if (i < args.count) args.sampled[args.slots[i]] = args.tokens[i];
+}
+
+// A block of threads each.
 template <typename Args>
 int LaunchTokens(void (*kernel)(Args), const Args& args, int64_t tokens, StreamRef stream) {
   if (tokens == 0) return cudaSuccess;
@@ -81,6 +90,10 @@ int AddPositionsCuda(const AddPositionsCudaArgs& args, StreamRef stream) {
 int PickRowsCuda(const PickRowsCudaArgs& args, StreamRef stream) {
   if (args.row_bytes % 16 != 0) return cudaErrorInvalidValue;
   return LaunchTokens(PickRowsKernel, args, args.count, stream);
+}
+
+int ScatterTokensCuda(const ScatterTokensCudaArgs& args, StreamRef stream) {
+  return LaunchTokens(ScatterTokensKernel, args, (args.count + kThreads - 1) / kThreads, stream);
 }
 
 }  // namespace pamir::kernels

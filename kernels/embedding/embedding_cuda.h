@@ -55,6 +55,17 @@ struct PickRowsCudaArgs {
 };
 int PickRowsCuda(const PickRowsCudaArgs& args, StreamRef stream);
 
+// sampled[slots[i]] = tokens[i]: tokens that this rank did not draw itself, for EmbedCuda. The
+// slots of a call are distinct.
+struct ScatterTokensCudaArgs {
+  const int32_t* tokens = nullptr;  // [count]
+  const int32_t* slots = nullptr;   // [count]
+  int64_t count = 0;
+  int32_t* sampled = nullptr;
+  bool dependent_launch = false;
+};
+int ScatterTokensCuda(const ScatterTokensCudaArgs& args, StreamRef stream);
+
 }  // namespace pamir::kernels
 
 #endif  // PAMIR_KERNELS_EMBEDDING_EMBEDDING_CUDA_H_

@@ -1,6 +1,6 @@
 // Residual + bias + LayerNorm on CUDA devices, in one launch: x += delta + bias; y = (x - mean) /
 // sqrt(var + eps) * gamma + beta. The residual stream x stays fp32: a row of it is a thousandth of
-// a product's bytes, and no rounding piles up over the layers. y feeds products: fp16 or bf16.
+// a product's bytes, and no rounding piles up over the layers. y feeds products, in their type.
 //
 // Order of the sums, whatever the number of rows: thread t of a row owns quadruples t, t + T, ...
 // (T = NormCudaThreads(width)) and adds ((x0 + x1) + (x2 + x3)) of each, ascending; lanes by a
@@ -30,10 +30,10 @@ struct NormCudaArgs {
   const float* gamma = nullptr;  // [width] or null: 1
   const float* beta = nullptr;   // [width] or null: 0
   float epsilon = 1e-5f;
-  void* y = nullptr;               // [rows][width] of y_type, or null
-  DType y_type = DType::kFloat16;  // kFloat16 or kBFloat16
-  bool y_into_x = false;           // post-norm models: y becomes the residual stream too
-  bool dependent_launch = false;   // see kernels/cuda/launch.cuh
+  void* y = nullptr;  // [rows][width] of y_type, or null
+  DType y_type = DType::kFloat16;
+  bool y_into_x = false;          // post-norm models: y becomes the residual stream too
+  bool dependent_launch = false;  // see kernels/cuda/launch.cuh
 };
 
 // Threads of a row: enough for a quadruple each, up to 1024, whole warps.
