@@ -26,7 +26,7 @@ std::shared_ptr<ScoreCall> Dispatcher::NewScore(flow::GenerateRequest request,
 }
 
 void Dispatcher::Tokenize(std::string text, bool add_bos,
-                          std::function<void(Outcome<std::vector<TokenId>>)> done) {
+                          const std::function<void(Outcome<std::vector<TokenId>>)>& done) {
   const bool queued = pool_.TryPostLong([this, text = std::move(text), add_bos, done] {
     absl::StatusOr<std::vector<TokenId>> ids = backend_.text->Encode(text);
     if (!ids.ok()) return done(FromStatus(ids.status(), "text"));
@@ -37,7 +37,7 @@ void Dispatcher::Tokenize(std::string text, bool add_bos,
 }
 
 void Dispatcher::Detokenize(std::vector<TokenId> ids, bool skip_special,
-                            std::function<void(Outcome<std::string>)> done) {
+                            const std::function<void(Outcome<std::string>)>& done) {
   const bool queued = pool_.TryPostLong([this, ids = std::move(ids), skip_special, done] {
     absl::StatusOr<std::string> text = backend_.text->Decode(ids, skip_special);
     if (!text.ok()) return done(FromStatus(text.status(), "token_ids"));

@@ -39,9 +39,9 @@ class Dispatcher {
 
   // On the text pool, for checked input; `done` is called once, maybe at once (queue full).
   void Tokenize(std::string text, bool add_bos,
-                std::function<void(Outcome<std::vector<TokenId>>)> done);
+                const std::function<void(Outcome<std::vector<TokenId>>)>& done);
   void Detokenize(std::vector<TokenId> ids, bool skip_special,
-                  std::function<void(Outcome<std::string>)> done);
+                  const std::function<void(Outcome<std::string>)>& done);
 
   static uint64_t DrawSeed();
 

@@ -101,7 +101,7 @@ void Core::OnDrained(Member& member, absl::Time now) {
   if (phase_ < Phase::kDraining) Lose(member, "it was stopped", now);
 }
 
-void Core::On(LinkGone input, absl::Time now) {
+void Core::On(const LinkGone& input, absl::Time now) {
   Member* member = members_.Find(input.link);
   if (member == nullptr) return;
   // The rank that failed first leaves by itself; wait for the one that it blames.

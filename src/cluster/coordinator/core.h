@@ -71,7 +71,7 @@ class Core {
   // core.cc: inputs.
   void On(Joined input, absl::Time now);
   void On(FromLink input, absl::Time now);
-  void On(LinkGone input, absl::Time now);
+  void On(const LinkGone& input, absl::Time now);
   void On(Submitted input, absl::Time now);
   void On(flow::Cancel input, absl::Time) { steps_.Cancel(input.id); }
   void On(flow::Stop input, absl::Time) { steps_.Stop(input); }

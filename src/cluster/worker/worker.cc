@@ -27,7 +27,7 @@ ConnectFn OverGrpc(const wire::ConnectOptions& options) {
 
 }  // namespace
 
-Worker::Worker(WorkerOptions options, RankFactory factory)
+Worker::Worker(const WorkerOptions& options, RankFactory factory)
     : Worker(options, std::move(factory), OverGrpc(options.connect)) {}
 
 Worker::Worker(WorkerOptions options, RankFactory factory, ConnectFn connect)

@@ -36,7 +36,7 @@ using ConnectFn = std::function<absl::StatusOr<std::unique_ptr<wire::Coordinator
 class Worker final : private wire::CoordinatorLinkHandler {
  public:
   // Over gRPC as options.connect says, or over a link of one's own.
-  Worker(WorkerOptions options, RankFactory factory);
+  Worker(const WorkerOptions& options, RankFactory factory);
   Worker(WorkerOptions options, RankFactory factory, ConnectFn connect);
 
   // Once; blocks until the end. OK: the coordinator shut the cluster down, or RequestStop. Else
