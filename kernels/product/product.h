@@ -11,6 +11,7 @@
 
 #include "base/dtype.h"
 #include "base/kernel_context.h"
+#include "kernels/product/activation.h"
 
 namespace pamir::kernels {
 
@@ -23,8 +24,6 @@ enum class WeightLayout : uint8_t {
   kNeurons,  // [in][out_padded]: one input's weights together, skipped where that input is zero
              // (fc2)
 };
-
-enum class Activation : uint8_t { kNone, kRelu, kGelu };  // kGelu: 0.5 x (1 + erf(x / sqrt 2))
 
 // A view; the weights room owns the bytes. data is 64-byte aligned.
 struct Matrix {

@@ -1,17 +1,20 @@
-// y = epilogue(x · Wᵀ) on an NVIDIA GPU: fp16 x and weights, fp32 sums.
+// y = epilogue(x · Wᵀ) on an NVIDIA GPU: x and weights in fp16, bf16 or fp32, fp32 sums.
 //
 // One arithmetic (docs/ARCHITECTURE.md): output y[r][o] is one fp32 accumulation over k ascending
-// in tensor-core steps of 16 inputs, then + bias[o], then the activation, then one rounding to y's
-// type. The bits depend on the inputs alone: not on the number of rows, nor on the way taken (see
-// README-cuda.md for the ways). Every way is held to the bits of plain mma.sync m16n8k16 in natural
-// order by tests/gpu/product.
+// (fp16, bf16: in tensor-core steps of 16 inputs; fp32: one fused multiply-add an input), then
+// + bias[o], then the activation, then one rounding to y's type. The bits depend on the inputs
+// alone: not on the number of rows, nor on the way taken (see README-cuda.md for the ways). Every
+// way is held to the bits of plain mma.sync m16n8k16 in natural order (fp32: of a loop on the CPU)
+// by tests/gpu/product.
 #ifndef PAMIR_KERNELS_PRODUCT_PRODUCT_CUDA_H_
 #define PAMIR_KERNELS_PRODUCT_PRODUCT_CUDA_H_
 
 #include <cstddef>
 #include <cstdint>
 
+#include "base/dtype.h"
 #include "base/stream.h"
+#include "kernels/product/activation.h"
 
 namespace pamir::kernels::cuda {
 
@@ -21,8 +24,8 @@ enum class WeightOrder : uint8_t {
   kNeurons,  // [in][out]: one input's weights together, so that idle inputs can be skipped (fc2)
 };
 
-// A view of fp16 weights on the device; 16-byte aligned, in (kOutputs) or out (kNeurons) a multiple
-// of 8. Finite, or skipping would not be exact.
+// A view of weights on the device, of GpuProductArgs::type; 16-byte aligned, in (kOutputs) or out
+// (kNeurons) a multiple of 8. Finite, or skipping would not be exact.
 struct GpuMatrix {
   const void* data = nullptr;
   int64_t out = 0;
@@ -39,18 +42,36 @@ inline constexpr int64_t kMaxFlagRows = 128;
 inline constexpr int64_t kMaxSkipRows = 8;
 inline constexpr int64_t kMaxSkipInputs = 65536;  // fc2 of OPT-175B: 49152
 
+// For small batches the product makes its own x: with d = delta + delta_bias (0 without delta),
+// x_out = x + d and the product's x is LayerNorm(x + d), rounded to its type. The bits are those of
+// AddNormCuda (kernels/norm), in one launch instead of two, while the weights already stream in.
+struct NormPrologue {
+  const float* x = nullptr;      // [rows][in], the residual stream; 16-byte aligned as all here
+  const float* delta = nullptr;  // [rows][in] or null
+  const float* delta_bias = nullptr;  // [in] or null
+  const float* gamma = nullptr;       // [in] or null: 1
+  const float* beta = nullptr;        // [in] or null: 0
+  float epsilon = 1e-5f;
+  float* x_out = nullptr;  // [rows][in] or null; not x: other blocks still read that
+};
+
 struct GpuProductArgs {
-  const void* x = nullptr;  // fp16 [rows][x_stride], 16-byte aligned, x_stride a multiple of 8
+  DType type = DType::kFloat16;  // of x and of the weights
+  const void* x = nullptr;       // [rows][x_stride], 16-byte aligned, x_stride a multiple of 8
   int64_t rows = 0;
   int64_t x_stride = 0;
+  const NormPrologue* norm = nullptr;  // instead of x, where NormPrologueFits; read by the call
   GpuMatrix w;
-  const void* bias = nullptr;  // [out] of y's type, or null
-  bool relu = false;
-  void* y = nullptr;     // [rows][y_stride], not aliasing x
-  bool y_float = false;  // y is fp32, else fp16
+  const float* bias = nullptr;  // [out] or null
+  // The same bias in y_type, where that holds every value exactly (biases of a checkpoint of this
+  // type), or null. cuBLASLt takes no other for 16-bit y; without it own kernels do the product.
+  const void* bias_in_y_type = nullptr;
+  Activation activation = Activation::kNone;
+  void* y = nullptr;  // [rows][y_stride], not aliasing x
+  DType y_type = DType::kFloat16;
   int64_t y_stride = 0;
   // [ceil(out / 16)] or null: set to 1 where any row's outputs 16 g .. 16 g + 15 are not all zero,
-  // else to 0. Needs rows <= kMaxFlagRows.
+  // else to 0. Needs rows <= kMaxFlagRows and 16-bit weights.
   uint8_t* active_out = nullptr;
   // [ceil(in / 16)] or null: inputs of groups with flag 0 are zero in all rows and may be skipped.
   const uint8_t* active_in = nullptr;
@@ -74,15 +95,19 @@ struct Workspace {
   size_t bytes = 0;
 };
 
-// Launches on `stream`; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments).
-// Captures into graphs. Allocates nothing.
+// Launches on `stream`; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments and for
+// what is not supported). Captures into graphs. Allocates nothing.
 int GpuProduct(const ProductDevice* device, StreamRef stream, const GpuProductArgs& args);
 
+// Whether args.norm may be set for this product: a Hopper GPU, 16-bit weights [out][in], few rows,
+// a narrow model. Looks at type, rows, w and y's form only.
+bool NormPrologueFits(const ProductDevice* device, const GpuProductArgs& args);
+
 // Finds the fastest way for a shape with more than kMaxStreamedRows rows, among those that give the
-// bits of the own kernels on `args` (random data, please); synchronises, allocates nothing but
-// host memory. `reference` takes a y for comparison: as many bytes as y. What is found serves all
-// row counts up to the next power of two. args.y_stride == args.w.out, args.active_out null. Call
-// at start-up, not while other threads launch.
+// bits of the own kernels on `args` (random data and bias, please); synchronises, allocates nothing
+// but host memory. `reference` takes a y for comparison: as many bytes as y. What is found serves
+// all row counts up to the next power of two. args.y_stride == args.w.out, args.active_out null.
+// Call at start-up, not while other threads launch.
 struct TunedWay {
   float own_us = 0;     // the own kernel
   float lt_us = 0;      // the fastest exact cuBLASLt algorithm, 0 where none
