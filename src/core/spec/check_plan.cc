@@ -67,6 +67,17 @@ absl::Status CheckLimits(const ModelSpec& model, const EngineLimits& limits) {
                    static_cast<int64_t>(limits.num_blocks) * limits.block_size));
 }
 
+absl::Status CheckCuda(const ModelSpec& model, const ShardPlan& plan) {
+  if (plan.kv_dtype != KvDTypeOf(plan.device, plan.weight_dtype)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "on a GPU weights in ", Name(plan.weight_dtype), " go with a KV cache in ",
+        Name(KvDTypeOf(plan.device, plan.weight_dtype)), ", not in ", Name(plan.kv_dtype)));
+  }
+  PAMIR_RETURN_IF_ERROR(
+      CheckBetween("on a GPU, block_size", plan.limits.block_size, kCudaBlockSize, kCudaBlockSize));
+  return CheckBetween("on a GPU, the head dimension", model.head_dim(), 1, kCudaMaxHeadDim);
+}
+
 }  // namespace
 
 absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan) {
@@ -81,7 +92,8 @@ absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan) {
     layers = stage.layers.end;
   }
   PAMIR_RETURN_IF_ERROR(CheckEnd("layers", layers, model.layers));
-  return CheckLimits(model, plan.limits);
+  PAMIR_RETURN_IF_ERROR(CheckLimits(model, plan.limits));
+  return plan.device == DeviceKind::kCuda ? CheckCuda(model, plan) : absl::OkStatus();
 }
 
 }  // namespace pamir::spec

@@ -42,8 +42,10 @@ int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank)
   const RankPlace place = PlaceOfRank(plan, rank);
   const StagePlan& stage = plan.stages[place.stage];
   const int64_t heads = stage.shards[place.tensor_index].heads.size();
-  return stage.layers.size() * 2 * plan.limits.block_size * heads * model.head_dim() *
-         static_cast<int64_t>(SizeOf(plan.kv_dtype));
+  const auto element = static_cast<int64_t>(SizeOf(plan.kv_dtype));
+  const bool pads = plan.device == DeviceKind::kCuda && element == 2;
+  const int64_t head_dim = pads ? RoundUp(model.head_dim(), kCudaHeadDimPadding) : model.head_dim();
+  return stage.layers.size() * 2 * plan.limits.block_size * heads * head_dim * element;
 }
 
 }  // namespace pamir::spec

@@ -38,6 +38,31 @@ absl::Status CheckSizes(const ModelSpec& model, int tp, int pp) {
 
 }  // namespace
 
+const char* Name(DeviceKind device) { return device == DeviceKind::kCpu ? "cpu" : "cuda"; }
+
+const char* Name(ReluSkip skip) {
+  switch (skip) {
+    case ReluSkip::kOff:
+      return "off";
+    case ReluSkip::kGroup:
+      return "group";
+    case ReluSkip::kFull:
+      return "full";
+  }
+  return "?";
+}
+
+DType KvDTypeOf(DeviceKind device, DType weight_dtype) {
+  const bool halves = device == DeviceKind::kCuda && weight_dtype != DType::kFloat32;
+  return halves ? DType::kFloat16 : DType::kFloat32;
+}
+
+void SetDevice(DeviceKind device, DType weight_dtype, ShardPlan* plan) {
+  plan->device = device;
+  plan->weight_dtype = weight_dtype;
+  plan->kv_dtype = KvDTypeOf(device, weight_dtype);
+}
+
 int ShardPlan::ranks() const {
   size_t total = 0;
   for (const StagePlan& stage : stages) total += stage.shards.size();

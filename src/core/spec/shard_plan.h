@@ -38,16 +38,42 @@ struct EngineLimits {
   friend bool operator==(const EngineLimits&, const EngineLimits&) = default;
 };
 
+// What all ranks of a plan run on.
+enum class DeviceKind : uint8_t { kCpu, kCuda };
+const char* Name(DeviceKind device);  // "cpu", "cuda"
+
+// What fc2 of ReLU models leaves out on a GPU, where the activation before it is zero. Changes no
+// bit. The CPU's product always skips zeros and ignores this.
+enum class ReluSkip : uint8_t {
+  kOff,    // nothing
+  kGroup,  // groups of 16 neurons that are zero in every row
+  kFull,   // each neuron that is zero in every row
+};
+const char* Name(ReluSkip skip);  // "off", "group", "full"
+
 struct ShardPlan {
   std::vector<StagePlan> stages;
+  DeviceKind device = DeviceKind::kCpu;
   DType weight_dtype = DType::kFloat16;  // in memory
-  DType kv_dtype = DType::kFloat32;
+  DType kv_dtype = DType::kFloat32;      // KvDTypeOf(device, weight_dtype)
+  ReluSkip relu_skip = ReluSkip::kOff;
   EngineLimits limits;
 
   int ranks() const;
   int pipeline() const { return static_cast<int>(stages.size()); }
   friend bool operator==(const ShardPlan&, const ShardPlan&) = default;
 };
+
+// What the attention kernels of a GPU ask for. Theirs are kKvCudaBlock, PaddedHeadDim and
+// kCudaHeadDimMax: engine/weights asserts that they agree, since core includes no kernels.
+inline constexpr int32_t kCudaBlockSize = 16;
+inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in 2-byte types
+inline constexpr int64_t kCudaMaxHeadDim = 256;
+
+// The KV cache's type: fp32 on a CPU; on a GPU fp16 for 2-byte weights and fp32 for fp32 ones.
+DType KvDTypeOf(DeviceKind device, DType weight_dtype);
+// A plan for this device and weights' type: sets them, and kv_dtype to what goes with them.
+void SetDevice(DeviceKind device, DType weight_dtype, ShardPlan* plan);
 
 // Rank numbers run through stage 0's shards, then stage 1's, ...
 struct RankPlace {
@@ -65,7 +91,8 @@ int RankAt(const ShardPlan& plan, int stage, int tensor_index);
 absl::StatusOr<ShardPlan> EvenShardPlan(const ModelSpec& model, int tp, int pp);
 
 // Every layer, head, neuron and vocabulary row is held exactly once, in rank order; limits are
-// positive and agree: max_model_len within the model's positions and within num_blocks blocks.
+// positive and agree: max_model_len within the model's positions and within num_blocks blocks. On a
+// GPU also the types, the block size and the head dimension.
 absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan);
 
 // Bytes that a rank holds.
@@ -77,7 +104,8 @@ struct RankBytes {
 };
 RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank);
 
-// KV bytes of one block on this rank: layers x 2 x block_size x heads x head_dim x element.
+// KV bytes of one block on this rank: layers x 2 x block_size x heads x head_dim x element; on a
+// GPU head_dim is padded for 2-byte elements.
 int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank);
 
 }  // namespace pamir::spec

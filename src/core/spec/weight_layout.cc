@@ -10,6 +10,8 @@ int64_t PieceBytes(const WeightPiece& piece, DType dtype) {
     case WeightForm::kPanels:
     case WeightForm::kNeurons:
       return RoundUp(piece.rows, kOutputPadding) * piece.columns * SizeOf(dtype);
+    case WeightForm::kRows:
+    case WeightForm::kColumns:
     case WeightForm::kTable:
       return piece.rows * piece.columns * SizeOf(dtype);
     case WeightForm::kVector:
@@ -18,18 +20,30 @@ int64_t PieceBytes(const WeightPiece& piece, DType dtype) {
   return 0;
 }
 
+// ReLU's zeros skip whole neurons: their weights lie together where something skips them.
+WeightForm FormOfFc2(const ModelSpec& model, const ShardPlan& plan) {
+  const bool relu = model.activation == Activation::kRelu;
+  if (plan.device == DeviceKind::kCpu) return relu ? WeightForm::kNeurons : WeightForm::kPanels;
+  return relu && plan.relu_skip != ReluSkip::kOff ? WeightForm::kColumns : WeightForm::kRows;
+}
+
 class Builder {
  public:
   Builder(const ModelSpec& model, const ShardPlan& plan, const TensorShard& shard)
-      : model_(model), dtype_(plan.weight_dtype), shard_(shard) {}
+      : model_(model),
+        dtype_(plan.weight_dtype),
+        alignment_(WeightAlignment(plan.device)),
+        dense_(plan.device == DeviceKind::kCpu ? WeightForm::kPanels : WeightForm::kRows),
+        fc2_(FormOfFc2(model, plan)),
+        shard_(shard) {}
 
   void FirstStage() {
     Embedding(WeightRole::kEmbedding, "model.decoder.embed_tokens.weight");
     Whole(WeightRole::kPositions, WeightForm::kTable, "model.decoder.embed_positions.weight",
           model_.positions + 2, model_.hidden);
     if (!model_.projected()) return;
-    Whole(WeightRole::kProjectIn, WeightForm::kPanels, "model.decoder.project_in.weight",
-          model_.hidden, model_.embed);
+    Whole(WeightRole::kProjectIn, dense_, "model.decoder.project_in.weight", model_.hidden,
+          model_.embed);
   }
 
   void LastStage(bool also_first) {
@@ -37,8 +51,8 @@ class Builder {
       Norm(WeightRole::kFinalGamma, WeightRole::kFinalBeta, "model.decoder.final_layer_norm");
     }
     if (model_.projected()) {
-      Whole(WeightRole::kProjectOut, WeightForm::kPanels, "model.decoder.project_out.weight",
-            model_.embed, model_.hidden);
+      Whole(WeightRole::kProjectOut, dense_, "model.decoder.project_out.weight", model_.embed,
+            model_.hidden);
     }
     if (!model_.tied) {
       Embedding(WeightRole::kLmHead, "lm_head.weight");
@@ -53,15 +67,12 @@ class Builder {
     const Range hidden{0, model_.hidden};
     Norm(WeightRole::kAttentionGamma, WeightRole::kAttentionBeta, name + ".self_attn_layer_norm");
     Qkv(name + ".self_attn.");
-    Matrix(WeightRole::kOut, WeightForm::kPanels, name + ".self_attn.out_proj.weight", hidden,
-           HeadColumns());
+    Matrix(WeightRole::kOut, dense_, name + ".self_attn.out_proj.weight", hidden, HeadColumns());
     Bias(WeightRole::kOutBias, name + ".self_attn.out_proj.bias", hidden);
     Norm(WeightRole::kFfnGamma, WeightRole::kFfnBeta, name + ".final_layer_norm");
-    Matrix(WeightRole::kFc1, WeightForm::kPanels, name + ".fc1.weight", shard_.ffn, hidden);
+    Matrix(WeightRole::kFc1, dense_, name + ".fc1.weight", shard_.ffn, hidden);
     Bias(WeightRole::kFc1Bias, name + ".fc1.bias", shard_.ffn);
-    const bool relu = model_.activation == Activation::kRelu;  // its zeros skip whole neurons
-    Matrix(WeightRole::kFc2, relu ? WeightForm::kNeurons : WeightForm::kPanels,
-           name + ".fc2.weight", hidden, shard_.ffn);
+    Matrix(WeightRole::kFc2, fc2_, name + ".fc2.weight", hidden, shard_.ffn);
     Bias(WeightRole::kFc2Bias, name + ".fc2.bias", hidden);
     layer_ = -1;
   }
@@ -83,7 +94,7 @@ class Builder {
     piece.sources = std::move(sources);
     piece.offset = layout_.bytes;
     piece.bytes = PieceBytes(piece, dtype_);
-    layout_.bytes = RoundUp(piece.offset + piece.bytes, kWeightAlignment);
+    layout_.bytes = RoundUp(piece.offset + piece.bytes, alignment_);
     layout_.pieces.push_back(std::move(piece));
   }
 
@@ -108,7 +119,7 @@ class Builder {
   }
 
   void Embedding(WeightRole role, const std::string& tensor) {
-    Matrix(role, WeightForm::kPanels, tensor, shard_.vocab, {0, model_.embed});
+    Matrix(role, dense_, tensor, shard_.vocab, {0, model_.embed});
   }
 
   void Qkv(const std::string& prefix) {
@@ -120,12 +131,15 @@ class Builder {
       biases.push_back({name + ".bias", HeadColumns(), {0, 1}, row});
       row += HeadColumns().size();
     }
-    Add(WeightRole::kQkv, WeightForm::kPanels, std::move(weights));
+    Add(WeightRole::kQkv, dense_, std::move(weights));
     if (model_.bias) Add(WeightRole::kQkvBias, WeightForm::kVector, std::move(biases));
   }
 
   const ModelSpec& model_;
   const DType dtype_;
+  const int64_t alignment_;
+  const WeightForm dense_;
+  const WeightForm fc2_;
   const TensorShard& shard_;
   int64_t layer_ = -1;
   WeightLayout layout_;

@@ -14,8 +14,12 @@
 namespace pamir::spec {
 
 // Every piece begins at a multiple of this many bytes; the whole is a multiple of it.
-inline constexpr int64_t kWeightAlignment = 64;
-// Matrices are padded to a multiple of this many outputs. The kernels' kPanelOutputs:
+inline constexpr int64_t kWeightAlignment = 64;       // on a CPU
+inline constexpr int64_t kCudaWeightAlignment = 256;  // on a GPU
+constexpr int64_t WeightAlignment(DeviceKind device) {
+  return device == DeviceKind::kCpu ? kWeightAlignment : kCudaWeightAlignment;
+}
+// On a CPU matrices are padded to a multiple of this many outputs. The kernels' kPanelOutputs:
 // engine/weights asserts that they are equal, since core includes no kernels.
 inline constexpr int64_t kOutputPadding = 16;
 
@@ -43,9 +47,11 @@ enum class WeightRole : uint8_t {
 };
 
 enum class WeightForm : uint8_t {
-  kPanels,   // matrix packed for dense inputs, in the plan's weight_dtype
-  kNeurons,  // matrix packed by inputs, in the plan's weight_dtype
-  kTable,    // row-major rows, in the plan's weight_dtype
+  kPanels,   // matrix packed for dense inputs, in the plan's weight_dtype; CPU
+  kNeurons,  // matrix packed by inputs, in the plan's weight_dtype; CPU
+  kRows,     // matrix, row-major as in the checkpoint, in the plan's weight_dtype; GPU
+  kColumns,  // matrix, transposed: [columns][rows], in the plan's weight_dtype; GPU
+  kTable,    // row-major rows that are only looked up, in the plan's weight_dtype
   kVector,   // fp32, one column
 };
 
@@ -64,7 +70,7 @@ struct WeightPiece {
   int64_t rows = 0;  // [rows, columns] as in the checkpoint: outputs, inputs
   int64_t columns = 0;
   int64_t offset = 0;                 // in bytes
-  int64_t bytes = 0;                  // padding outputs included
+  int64_t bytes = 0;                  // padding outputs included (CPU; a GPU has none)
   std::vector<WeightSource> sources;  // in the order of to_row, without gaps
 };
 

@@ -113,6 +113,39 @@ TEST(CheckShardPlan, LimitsArePositiveAndAgree) {
                 "max_model_len to 2032");
 }
 
+TEST(CheckShardPlan, OnCudaTheTypesBlocksAndHeadsAreTheKernels) {
+  const auto cuda = [](ShardPlan& p) { SetDevice(DeviceKind::kCuda, DType::kFloat16, &p); };
+  ShardPlan good = Even(Model(), 2, 2);
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16, DType::kFloat32}) {
+    SetDevice(DeviceKind::kCuda, dtype, &good);
+    EXPECT_EQ(good.kv_dtype, dtype == DType::kFloat32 ? DType::kFloat32 : DType::kFloat16);
+    EXPECT_TRUE(CheckShardPlan(Model(), good).ok()) << CheckShardPlan(Model(), good);
+    SetDevice(DeviceKind::kCpu, dtype, &good);
+    EXPECT_EQ(good.kv_dtype, DType::kFloat32);
+  }
+  ExpectRefused([&](ShardPlan& p) { cuda(p), p.kv_dtype = DType::kFloat32; },
+                "weights in float16 go with a KV cache in float16, not in float32");
+  ExpectRefused([&](ShardPlan& p) { cuda(p), p.limits.block_size = 8, p.limits.num_blocks = 256; },
+                "on a GPU, block_size is 8; it must be from 16 to 16");
+  ModelSpec wide = Model();
+  wide.heads = 2;
+  ShardPlan plan = Even(wide, 1, 1);
+  cuda(plan);
+  EXPECT_THAT(std::string(CheckShardPlan(wide, plan).message()),
+              HasSubstr("the head dimension is 384; it must be from 1 to 256"));
+}
+
+TEST(BytesOfRank, CudaPadsHeadsOfHalvesOnly) {
+  ModelSpec model = Model();
+  model.hidden = 12 * 20;  // heads of 20
+  ShardPlan plan = Even(model, 1, 1);
+  EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 20 * 4);
+  SetDevice(DeviceKind::kCuda, DType::kFloat32, &plan);
+  EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 20 * 4);
+  SetDevice(DeviceKind::kCuda, DType::kBFloat16, &plan);
+  EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 32 * 2);
+}
+
 TEST(BytesOfRank, KvAgreesWithTheBytesAToken) {
   // Published sizes: 2 (K and V) x layers x hidden x 2 bytes a token, over all ranks.
   for (const auto& [name, bytes] :

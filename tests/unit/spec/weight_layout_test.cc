@@ -133,5 +133,54 @@ TEST(WeightLayout, ReluModelsKeepFc2ByNeurons) {
   }
 }
 
+ShardPlan OnCuda(const ModelSpec& model, int tp, int pp, ReluSkip skip = ReluSkip::kOff) {
+  ShardPlan plan = EvenShardPlan(model, tp, pp).value();
+  SetDevice(DeviceKind::kCuda, DType::kFloat16, &plan);
+  plan.relu_skip = skip;
+  return plan;
+}
+
+TEST(WeightLayoutOnCuda, HasThePiecesOfTheCpuInPlainForms) {
+  for (const char* variant : kVariants) {
+    const ModelSpec model = Small(variant);
+    const ShardPlan on_cpu = EvenShardPlan(model, 3, 2).value();
+    const ShardPlan on_cuda = OnCuda(model, 3, 2);
+    for (int rank = 0; rank < on_cpu.ranks(); ++rank) {
+      const WeightLayout cpu = WeightLayoutOf(model, on_cpu, rank);
+      const WeightLayout cuda = WeightLayoutOf(model, on_cuda, rank);
+      ASSERT_EQ(cpu.pieces.size(), cuda.pieces.size());
+      int64_t end = 0;
+      for (size_t i = 0; i < cuda.pieces.size(); ++i) {
+        const WeightPiece &a = cpu.pieces[i], &b = cuda.pieces[i];
+        EXPECT_EQ(a.role, b.role);
+        EXPECT_EQ(a.rows, b.rows);
+        EXPECT_EQ(a.columns, b.columns);
+        const bool is_matrix = a.form == WeightForm::kPanels || a.form == WeightForm::kNeurons;
+        EXPECT_EQ(b.form, is_matrix ? WeightForm::kRows : a.form);
+        EXPECT_EQ(b.bytes, b.rows * b.columns * (b.form == WeightForm::kVector ? 4 : 2));
+        EXPECT_EQ(b.offset, RoundUp(end, kCudaWeightAlignment));
+        end = b.offset + b.bytes;
+      }
+      EXPECT_EQ(cuda.bytes, RoundUp(end, kCudaWeightAlignment));
+    }
+  }
+}
+
+TEST(WeightLayoutOnCuda, Fc2OfReluModelsIsTransposedWhereNeuronsAreSkipped) {
+  for (const char* variant : {"plain", "gelu"}) {
+    const ModelSpec model = Small(variant);
+    for (const ReluSkip skip : {ReluSkip::kOff, ReluSkip::kGroup, ReluSkip::kFull}) {
+      const bool skips = skip != ReluSkip::kOff && model.activation == Activation::kRelu;
+      for (const WeightPiece& piece : WeightLayoutOf(model, OnCuda(model, 1, 1, skip), 0).pieces) {
+        const bool is_matrix =
+            piece.form != WeightForm::kVector && piece.role != WeightRole::kPositions;
+        if (!is_matrix) continue;
+        const bool is_fc2 = piece.role == WeightRole::kFc2;
+        EXPECT_EQ(piece.form, skips && is_fc2 ? WeightForm::kColumns : WeightForm::kRows);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pamir::spec

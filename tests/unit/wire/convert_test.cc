@@ -127,6 +127,8 @@ flow::LoadRequest SomeLoad() {
                       .text_vocab = 1000};
   load.plan.kv_dtype = DType::kFloat16;
   load.plan.weight_dtype = DType::kBFloat16;
+  load.plan.device = spec::DeviceKind::kCuda;
+  load.plan.relu_skip = spec::ReluSkip::kFull;
   load.epoch = Epoch(7);
   load.rank = 5;
   load.ranks_on_host = 2;
@@ -265,6 +267,12 @@ TEST(ConvertTest, AbsurdLoadRequestsAreRefused) {
   load = Load{SomeLoad()};
   load.request.plan.limits.num_blocks = 0;
   EXPECT_THAT(Refusal(load), HasSubstr("num_blocks"));
+  load = Load{SomeLoad()};
+  load.request.plan.device = static_cast<spec::DeviceKind>(2);
+  EXPECT_THAT(Refusal(load), HasSubstr("plan.device"));
+  load = Load{SomeLoad()};
+  load.request.plan.relu_skip = static_cast<spec::ReluSkip>(3);
+  EXPECT_THAT(Refusal(load), HasSubstr("plan.relu_skip"));
   load = Load{SomeLoad()};
   load.request.dummy_relu_density = 2;
   EXPECT_THAT(Refusal(load), HasSubstr("density"));
