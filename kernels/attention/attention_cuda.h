@@ -1,5 +1,6 @@
 // Attention over the paged KV cache on CUDA devices, and the write into it. fp16 in, fp16 cache,
-// fp32 scores, maxima and sums, fp16 out.
+// fp32 scores, maxima and sums, fp16 or bf16 out; or all of it in float32, by plain slow kernels
+// with rules of their own (attention_float32.cu).
 //
 // One arithmetic. For a query at position p, keys 0 .. p, read back from the cache:
 //   score[j]  = one fp32 accumulator, tensor-core steps of 16 over d ascending
@@ -10,7 +11,8 @@
 //   added, in ascending order, into (M, L, O) by the same rule; out = O / L.
 // Tiles and splits depend on positions alone and prefill, chunk and decode share the code of each
 // rule, so a token's bits do not depend on which of them computed it. Keys behind p have P = 0 and
-// finite V: they add exactly nothing. Cache memory behind a row's last position is never read.
+// finite V: they add exactly nothing. What the cache holds behind a row's last position counts for
+// nothing, NaN neither; of its last block it may be read.
 //
 // Shared memory of a block of threads, per element of the padded head dim: 768 bytes (decode), 1
 // KiB (prefill of 64, 80, 128). Where the device has less the launch fails with an error: 9.0 takes
@@ -22,6 +24,7 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
 #include "base/stream.h"
 
 namespace pamir::kernels {
@@ -48,8 +51,11 @@ struct KvCuda {
   int32_t heads = 0;
   int32_t head_dim = 0;  // 64, 80, 128 fast; any other up to kCudaHeadDimMax slower
 };
-inline constexpr int64_t KvCudaPlaneBytes(int64_t num_blocks, int64_t heads, int64_t head_dim) {
-  return num_blocks * heads * kKvCudaBlock * PaddedHeadDim(head_dim) * 2;
+// type: of the cache, kFloat16 or kFloat32.
+inline constexpr int64_t KvCudaPlaneBytes(int64_t num_blocks, int64_t heads, int64_t head_dim,
+                                          DType type = DType::kFloat16) {
+  const int64_t bytes = type == DType::kFloat32 ? head_dim * 4 : PaddedHeadDim(head_dim) * 2;
+  return num_blocks * heads * kKvCudaBlock * bytes;
 }
 
 // Consecutive tokens of one row, to be computed together.
@@ -59,8 +65,10 @@ struct QueryTile {
 };
 
 struct AttentionCudaArgs {
-  // fp16 [T][qkv_stride]: per token q, k, v, each heads * head_dim. qkv_stride is a multiple of 8,
-  // the pointer 16-byte aligned.
+  DType type = DType::kFloat16;      // of qkv and the cache: kFloat16 or kFloat32
+  DType out_type = DType::kFloat16;  // kFloat16 or kBFloat16; kFloat32 where type is
+  // [T][qkv_stride]: per token q, k, v, each heads * head_dim. qkv_stride is a multiple of 8, the
+  // pointer 16-byte aligned.
   const void* qkv = nullptr;
   int64_t qkv_stride = 0;
   float scale = 1;                       // head_dim^-0.5, applied to the fp32 scores
@@ -69,11 +77,16 @@ struct AttentionCudaArgs {
   const int32_t* block_table = nullptr;  // [rows][max_blocks]; not read behind a row's last block
   int64_t max_blocks = 0;
   KvCuda kv;
-  void* out = nullptr;  // fp16 [T][out_stride], heads * head_dim each
+  void* out = nullptr;  // [T][out_stride], heads * head_dim each
   int64_t out_stride = 0;
   void* scratch = nullptr;        // AttentionCudaScratchBytes(...), zeroed once before first use
   int64_t scratch_tokens = 0;     // the `tokens` that it was sized for
   bool dependent_launch = false;  // see kernels/cuda/launch.cuh; Hopper and later only
+  // DecodeAttentionCuda: also store the tokens' own k and v, as WriteKvCuda would; the bits are
+  // those of WriteKvCuda before it. Each token then is of another row, and the keys before its own,
+  // positions, token_row and block_table were there before the kernel that writes qkv (a launch of
+  // the same step) began: with dependent_launch they are read while that one still runs.
+  bool write_kv = false;
 };
 
 // Enough for DecodeAttentionCuda of up to `tokens` tokens with positions below context_max, and,
@@ -86,8 +99,8 @@ int64_t AttentionCudaScratchBytes(int64_t tokens, int64_t context_max, int64_t h
 int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream);
 
 // Attention of tokens first .. first + tokens - 1, each by itself: what decoding needs. Their keys
-// must have been written. context_max: above every position among them; it sizes the grid, so
-// that a captured graph holds for all contexts up to it.
+// must have been written, but for write_kv. context_max: above every position among them, so that
+// a captured graph holds for all contexts up to it.
 int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t tokens,
                         int64_t context_max, StreamRef stream);
 

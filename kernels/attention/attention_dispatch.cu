@@ -12,11 +12,23 @@ int64_t Aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; 
 int64_t Splits(int64_t context) { return (context + kSplitKeys - 1) / kSplitKeys; }
 
 bool Valid(const AttentionCudaArgs& args) {
-  return args.kv.head_dim > 0 && args.kv.head_dim <= kCudaHeadDimMax && args.kv.heads > 0 &&
-         args.kv.heads <= kGridMax && args.qkv_stride % 8 == 0;
+  const bool types = args.type == DType::kFloat32
+                         ? args.out_type == DType::kFloat32
+                         : args.type == DType::kFloat16 && args.out_type != DType::kFloat32;
+  return types && args.kv.head_dim > 0 && args.kv.head_dim <= kCudaHeadDimMax &&
+         args.kv.heads > 0 && args.kv.heads <= kGridMax && args.qkv_stride % 8 == 0;
 }
 
 bool HasFastPath(int head_dim) { return head_dim == 64 || head_dim == 80 || head_dim == 128; }
+
+// Of token `first` on.
+AttentionCudaArgs From(const AttentionCudaArgs& args, int64_t first) {
+  AttentionCudaArgs from = args;
+  from.qkv = static_cast<const char*>(args.qkv) + first * args.qkv_stride * SizeOf(args.type);
+  from.positions += first;
+  from.token_row += first;
+  return from;
+}
 
 // Counters first, and room for all: they stay zero whatever the size of a call's later parts.
 cuda::DecodeCall MakeCall(const AttentionCudaArgs& args, int64_t tokens, int64_t context_max) {
@@ -55,8 +67,13 @@ int64_t AttentionCudaScratchBytes(int64_t tokens, int64_t context_max, int64_t h
 int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t tokens,
                         int64_t context_max, StreamRef stream) {
   if (tokens == 0) return cudaSuccess;
-  if (!Valid(args) || tokens > kGridMax || tokens > args.scratch_tokens)
-    return cudaErrorInvalidValue;
+  if (!Valid(args) || tokens > kGridMax) return cudaErrorInvalidValue;
+  if (args.type == DType::kFloat32) {
+    const int error =
+        args.write_kv ? cuda::WriteKvFloat32(From(args, first), tokens, stream) : cudaSuccess;
+    return error != cudaSuccess ? error : cuda::AttendFloat32(args, first, nullptr, tokens, stream);
+  }
+  if (tokens > args.scratch_tokens) return cudaErrorInvalidValue;
   cuda::DecodeCall call = MakeCall(args, tokens, context_max);
   call.first = first;
   return cuda::LaunchDecode(call, tokens, stream);
@@ -66,6 +83,9 @@ int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, 
                          int64_t context_max, StreamRef stream, PrefillWay way) {
   if (count == 0) return cudaSuccess;
   if (!Valid(args) || count * kTileQueries > kGridMax) return cudaErrorInvalidValue;
+  if (args.type == DType::kFloat32) {
+    return cuda::AttendFloat32(args, 0, tiles, count * kTileQueries, stream);
+  }
   if (!HasFastPath(args.kv.head_dim)) {
     if (count * kTileQueries > args.scratch_tokens) return cudaErrorInvalidValue;
     cuda::DecodeCall call = MakeCall(args, count * kTileQueries, context_max);

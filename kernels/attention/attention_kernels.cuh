@@ -26,6 +26,13 @@ int LaunchPrefillMma(const AttentionCudaArgs& args, const QueryTile* tiles, int6
 int LaunchPrefillWgmma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
                        int64_t context_max, StreamRef stream);
 
+// type kFloat32, any head_dim up to kCudaHeadDimMax. WriteKvFloat32: tokens 0 .. tokens - 1.
+// AttendFloat32: tokens first + 0, 1, ... unless there are tiles (device memory): then token i is
+// the (i mod kTileQueries)-th of tile i / kTileQueries. Neither uses scratch.
+int WriteKvFloat32(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream);
+int AttendFloat32(const AttentionCudaArgs& args, int64_t first, const QueryTile* tiles,
+                  int64_t tokens, StreamRef stream);
+
 }  // namespace pamir::kernels::cuda
 
 #endif  // PAMIR_KERNELS_ATTENTION_ATTENTION_KERNELS_CUH_

@@ -1,7 +1,7 @@
 // The write into the cache: 16 bytes (8 elements of one token) a thread.
 #include <cuda_fp16.h>
 
-#include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/attention_kernels.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace pamir::kernels {
@@ -54,6 +54,7 @@ __global__ void __launch_bounds__(kThreads)
 
 int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream) {
   if (tokens == 0) return cudaSuccess;
+  if (args.type == DType::kFloat32) return cuda::WriteKvFloat32(args, tokens, stream);
   const int dim = static_cast<int>(PaddedHeadDim(args.kv.head_dim));
   const int64_t chunks = static_cast<int64_t>(args.kv.heads) * dim / kChunk;
   cuda::Shape shape;
