@@ -113,18 +113,51 @@ void CheckBatch(Verdicts& verdicts, Batch b) {
   if (b.rows() > 20) verdicts.Row(name + "another seed", same_draws, 0, false);
 }
 
+// Log-probabilities of given tokens; the broken twin looks at the next row's.
+void CheckLogprobs(Verdicts& verdicts, const Batch& b) {
+  Random random(21);
+  std::vector<int32_t> ids;
+  for (int r = 0; r < b.rows(); ++r) ids.push_back(random.Below(b.vocab));
+  std::vector<float> expected(b.rows());
+  kernels::TokenLogprobsReference(
+      {b.logits.data(), b.rows(), b.vocab, b.vocab, ids.data(), expected.data()});
+  const Buffer<float> logits(b.logits);
+  const Buffer<int32_t> ids_gpu(ids);
+  Buffer<float> got_gpu(b.rows());
+  kernels::LogprobCudaArgs args;
+  args.logits = logits.get(), args.rows = b.rows(), args.stride = args.vocab = b.vocab;
+  args.tokens = ids_gpu.get(), args.logprobs = got_gpu.get();
+  CUDA_CHECK(kernels::TokenLogprobsCuda(args, {}));
+  const std::vector<float> got = got_gpu.Get();
+  double error = 0, twin = 0;
+  for (int r = 0; r < b.rows(); ++r) {
+    const double difference = std::fabs(expected[r] - got[r]);
+    if (!(difference <= error)) error = difference;
+    twin = std::max<double>(twin, std::fabs(expected[(r + 1) % b.rows()] - got[r]));
+  }
+  const std::string name = "log-probabilities, " + std::to_string(b.rows()) + " rows of " +
+                           std::to_string(b.vocab) + ": ";
+  verdicts.Row(name + "error", error, 4e-6);
+  verdicts.Row(name + "of the next row", twin, 4e-6, false);
+}
+
 }  // namespace
 
-void CheckSample(Verdicts& verdicts) {
+void CheckSample(Verdicts& verdicts, bool tiny) {
+  CheckBatch(verdicts, Normal("tiny", tiny ? 24 : 128, 7, 1, 5));
+  CheckBatch(verdicts, Normal("one id", 3, 1, 1, 6));
+  CheckBatch(verdicts, Normal("small", tiny ? 24 : 128, 300, 2, 10));
+  CheckBatch(verdicts, Ties(tiny ? 24 : 128, 257));
+  CheckLogprobs(verdicts, Normal("small", 9, 300, 2, 11));
+  if (tiny) return;
   CheckBatch(verdicts, Normal("broad", 128, 50272, 1, 1));
   CheckBatch(verdicts, Normal("like a model's", 128, 50272, 2.5f, 2));
+  CheckBatch(verdicts, Normal("unpadded", 64, 50265, 2.5f, 12));
   CheckBatch(verdicts, Normal("peaked", 64, 50272, 8, 3));
   CheckBatch(verdicts, Normal("large vocabulary", 8, 53248, 2, 4));
-  CheckBatch(verdicts, Normal("tiny", 128, 7, 1, 5));
-  CheckBatch(verdicts, Normal("one id", 3, 1, 1, 6));
   CheckBatch(verdicts, Normal("odd", 128, 1003, 2, 7));
   CheckBatch(verdicts, Ties(128, 50272));
-  CheckBatch(verdicts, Ties(128, 257));
+  CheckLogprobs(verdicts, Normal("like a model's", 16, 50265, 2.5f, 13));
 }
 
 void TimeSample() {
