@@ -1,5 +1,5 @@
 // Attention on the GPU against a reference in double, and every way of computing a token against
-// every other, bit for bit. Then its speed, unless "--quick".
+// every other, bit for bit. Then its speed, unless "--quick" or "--tiny".
 #include <cstring>
 
 #include "attention/attention_case.cuh"
@@ -128,8 +128,12 @@ void CheckCompany(Verdicts& verdicts, int head_dim) {
 
 }  // namespace
 
-int Main(bool time) {
+int Main(Extent extent) {
   Verdicts verdicts;
+  if (extent == Extent::kTiny) {
+    for (const int dim : {64, 80, 128, 36}) CheckCase(verdicts, {dim, 1, {1, 66, 260}});
+    return verdicts.Finish();
+  }
   for (const int dim : {64, 80, 128, 16, 36, 96, 256}) {
     CheckCase(verdicts, {dim, 3, {1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 700}});
     CheckCase(verdicts, {dim, 2, {700, 130}, true});
@@ -137,12 +141,12 @@ int Main(bool time) {
   }
   CheckCase(verdicts, {128, 2, {2048}});
   CheckCase(verdicts, {64, 2, {2048}});
-  if (time) AttentionTimes();
+  if (extent == Extent::kFull) AttentionTimes();
   return verdicts.Finish();
 }
 
 }  // namespace pamir::gpu_test
 
 int main(int argc, char** argv) {
-  return pamir::gpu_test::Main(argc < 2 || std::strcmp(argv[1], "--quick") != 0);
+  return pamir::gpu_test::Main(pamir::gpu_test::ExtentOf(argc, argv));
 }

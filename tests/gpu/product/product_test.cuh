@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "kernels/product/product_cuda.h"
+#include "tests/gpu/support/extent.h"
 
 namespace pamir::gpu_test {
 
@@ -65,7 +66,7 @@ static __global__ void MaskKernel(__half* x, int rows, int in, uint32_t seed, fl
 }
 
 // Both return the number of failed checks.
-int Parity(kernels::cuda::ProductDevice* device, bool quick);
+int Parity(kernels::cuda::ProductDevice* device, Extent extent);
 int Speed(kernels::cuda::ProductDevice* device, int argc, char** argv);
 
 }  // namespace pamir::gpu_test

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/stream.h"
+#include "tests/gpu/support/extent.h"
 
 namespace pamir::gpu_test {
 
@@ -24,17 +25,6 @@ inline void Check(int error, const char* what, int line) {
   std::exit(1);
 }
 #define CUDA_CHECK(call) ::pamir::gpu_test::Check((call), #call, __LINE__)
-
-// How much a program does: "--tiny" few small cases, so that compute-sanitizer's tools end (see
-// sanitize.sh); "--quick" all checks; neither: then the timings.
-enum class Extent { kTiny, kQuick, kFull };
-inline Extent ExtentOf(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--tiny") == 0) return Extent::kTiny;
-    if (std::strcmp(argv[i], "--quick") == 0) return Extent::kQuick;
-  }
-  return Extent::kFull;
-}
 
 // Device memory that lives as long as the object.
 template <typename T>

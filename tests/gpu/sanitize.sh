@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# compute-sanitizer's tools over the --tiny checks of every GPU test program; needs a GPU.
+# usage: sanitize.sh [FOLDER [TOOL...]]   FOLDER: of the programs gpu_*, default build/gpu/bin
+# Prints a line for each tool and program with the number of its reports, and what was reported;
+# exit status 1 if there is a report, a failed check or a tool that did not end.
+set -u
+bin=${1:-$(dirname "$0")/../../build/gpu/bin}
+shift || true
+[ $# -gt 0 ] && tools=("$@") || tools=(memcheck racecheck initcheck synccheck)
+limit=${SANITIZE_SECONDS:-120}  # for a tool and program
+jobs=${SANITIZE_JOBS:-4}
+found=99  # the tools' exit status where they report something
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+[ -n "$sanitizer" ] || { echo "sanitize: no compute-sanitizer; it comes with the CUDA toolkit"; exit 1; }
+programs=("$bin"/gpu_*)
+[ -x "${programs[0]}" ] || { echo "sanitize: no programs gpu_* in $bin"; exit 1; }
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+one() {  # TOOL PROGRAM: one line; the status says whether it is clean
+  local tool=$1 program=$2 log="$logs/$1.$(basename "$2")" begin=$SECONDS status reports verdict
+  timeout "$limit" "$sanitizer" --tool "$tool" --error-exitcode $found --print-limit 20 \
+    "$program" --tiny > "$log" 2>&1
+  status=$?
+  reports=$(sed -nE 's/.*(ERROR|RACECHECK) SUMMARY: ([0-9]+) .*/\2/p' "$log" | tail -1)
+  case $status in
+    0) verdict=clean ;;
+    124) verdict="did not end within $limit s" ;;
+    "$found") verdict=REPORTS ;;
+    *) verdict="the program FAILED ($status)" ;;
+  esac
+  printf '%-10s %-14s %4s reports, %3d s: %s\n' "$tool" "$(basename "$program")" \
+    "${reports:-no}" $((SECONDS - begin)) "$verdict"
+  [ $status -eq 0 ] && [ "${reports:-none}" = 0 ] && return 0
+  grep -E '=====|FAILED|error' "$log" | head -40
+  return 1
+}
+
+running=0 bad=0
+for program in "${programs[@]}"; do
+  for tool in "${tools[@]}"; do
+    if [ $running -ge "$jobs" ]; then wait -n || bad=1; running=$((running - 1)); fi
+    one "$tool" "$program" &
+    running=$((running + 1))
+  done
+done
+while [ $running -gt 0 ]; do wait -n || bad=1; running=$((running - 1)); done
+exit $bad
