@@ -164,7 +164,7 @@ def dead_header_problems(files, root):
         name = re.sub(r'^(src|include|tests)/', '', relative)
         if relative.startswith('include/'):
             continue  # for users
-        if name not in used and pathlib.Path(name).name not in used:
+        if not used & {name, relative, pathlib.Path(name).name}:
             yield f'{relative}: no file includes it'
 
 
