@@ -1,5 +1,7 @@
 #include "engine/weights/place_weights.h"
 
+#include "kernels/product/product_cuda.h"
+
 namespace pamir::weights {
 namespace {
 
@@ -10,7 +12,9 @@ using spec::WeightRole;
 static_assert(spec::kOutputPadding == kernels::kPanelOutputs,
               "the layout counts the padding that the kernels want");
 
-void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base, LayerWeights& layer) {
+template <typename Matrix>
+void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base,
+                  LayerWeightsOf<Matrix>& layer) {
   const auto vector = reinterpret_cast<const float*>(base + piece.offset);
   switch (piece.role) {
     case WeightRole::kAttentionGamma:
@@ -20,13 +24,13 @@ void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base, Layer
       layer.attention_norm.beta = vector;
       break;
     case WeightRole::kQkv:
-      layer.qkv = MatrixOf(piece, dtype, base);
+      layer.qkv = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kQkvBias:
       layer.qkv_bias = vector;
       break;
     case WeightRole::kOut:
-      layer.out = MatrixOf(piece, dtype, base);
+      layer.out = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kOutBias:
       layer.out_bias = vector;
@@ -38,13 +42,13 @@ void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base, Layer
       layer.ffn_norm.beta = vector;
       break;
     case WeightRole::kFc1:
-      layer.fc1 = MatrixOf(piece, dtype, base);
+      layer.fc1 = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kFc1Bias:
       layer.fc1_bias = vector;
       break;
     case WeightRole::kFc2:
-      layer.fc2 = MatrixOf(piece, dtype, base);
+      layer.fc2 = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kFc2Bias:
       layer.fc2_bias = vector;
@@ -54,21 +58,23 @@ void PlaceInLayer(const WeightPiece& piece, DType dtype, const char* base, Layer
   }
 }
 
-void PlaceOutsideLayers(const WeightPiece& piece, DType dtype, const char* base, RankWeights& w) {
+template <typename Matrix>
+void PlaceOutsideLayers(const WeightPiece& piece, DType dtype, const char* base,
+                        RankWeightsOf<Matrix>& w) {
   const char* at = base + piece.offset;
   switch (piece.role) {
     case WeightRole::kEmbedding:
-      w.embedding = MatrixOf(piece, dtype, base);
+      w.embedding = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kPositions:
       w.positions = at;
       w.positions_dtype = dtype;
       break;
     case WeightRole::kProjectIn:
-      w.project_in = MatrixOf(piece, dtype, base);
+      w.project_in = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kProjectOut:
-      w.project_out = MatrixOf(piece, dtype, base);
+      w.project_out = MatrixOf<Matrix>(piece, dtype, base);
       break;
     case WeightRole::kFinalGamma:
       w.final_norm.gamma = reinterpret_cast<const float*>(at);
@@ -77,15 +83,21 @@ void PlaceOutsideLayers(const WeightPiece& piece, DType dtype, const char* base,
       w.final_norm.beta = reinterpret_cast<const float*>(at);
       break;
     case WeightRole::kLmHead:
-      w.lm_head = MatrixOf(piece, dtype, base);
+      w.lm_head = MatrixOf<Matrix>(piece, dtype, base);
       break;
     default:
       break;
   }
 }
 
+template <typename Matrix>
+void SetDType(Matrix& matrix, DType dtype) {
+  if constexpr (requires { matrix.dtype = dtype; }) matrix.dtype = dtype;
+}
+
 }  // namespace
 
+template <>
 kernels::Matrix MatrixOf(const WeightPiece& piece, DType dtype, const char* base) {
   return {.data = base + piece.offset,
           .dtype = dtype,
@@ -95,9 +107,22 @@ kernels::Matrix MatrixOf(const WeightPiece& piece, DType dtype, const char* base
           .in = piece.columns};
 }
 
-RankWeights PlaceWeights(const spec::ModelSpec& model, const spec::WeightLayout& layout,
-                         Range layers, DType dtype, const char* base) {
-  RankWeights weights;
+template <>
+kernels::cuda::GpuMatrix MatrixOf(const WeightPiece& piece, DType dtype, const char* base) {
+  kernels::cuda::GpuMatrix matrix;
+  matrix.data = base + piece.offset;
+  SetDType(matrix, dtype);
+  matrix.out = piece.rows;
+  matrix.in = piece.columns;
+  matrix.order = piece.form == WeightForm::kColumns ? kernels::cuda::WeightOrder::kNeurons
+                                                    : kernels::cuda::WeightOrder::kOutputs;
+  return matrix;
+}
+
+template <typename Matrix>
+RankWeightsOf<Matrix> PlaceWeights(const spec::ModelSpec& model, const spec::WeightLayout& layout,
+                                   Range layers, DType dtype, const char* base) {
+  RankWeightsOf<Matrix> weights;
   weights.layers.resize(static_cast<size_t>(layers.size()));
   weights.bytes = layout.bytes;
   for (const WeightPiece& piece : layout.pieces) {
@@ -112,5 +137,11 @@ RankWeights PlaceWeights(const spec::ModelSpec& model, const spec::WeightLayout&
   if (model.tied && is_last && weights.lm_head.data == nullptr) weights.lm_head = weights.embedding;
   return weights;
 }
+
+template RankWeights PlaceWeights(const spec::ModelSpec&, const spec::WeightLayout&, Range, DType,
+                                  const char*);
+template RankWeightsOf<kernels::cuda::GpuMatrix> PlaceWeights(const spec::ModelSpec&,
+                                                              const spec::WeightLayout&, Range,
+                                                              DType, const char*);
 
 }  // namespace pamir::weights
