@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
+
 namespace pamir::kernels::cuda {
 
 __device__ __forceinline__ uint32_t SharedAddress(const void* p) {
@@ -29,19 +31,10 @@ __device__ __forceinline__ void BarrierExpect(uint32_t barrier, uint32_t bytes) 
 __device__ __forceinline__ void BarrierArrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-// Arrives at the same barrier of block `rank` of the cluster.
-__device__ __forceinline__ void BarrierArriveAt(uint32_t barrier, int rank) {
-  asm volatile(
-      "{ .reg .b32 remote;\n"
-      "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(barrier),
-      "r"(rank)
-      : "memory");
-}
 __device__ __forceinline__ void BarrierWait(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{ .reg .pred done;\n"
-      "again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "again: mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again; }" ::"r"(barrier),
       "r"(parity)
       : "memory");
@@ -51,7 +44,7 @@ __device__ __forceinline__ void FetchMap(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
 
-// A box of a two-dimensional tensor to shared memory; completes on `barrier`.
+// A box of a tensor with two or three dimensions to shared memory; completes on `barrier`.
 __device__ __forceinline__ void CopyBox(uint32_t to, const CUtensorMap& map, int c0, int c1,
                                         uint32_t barrier, uint64_t policy) {
   asm volatile(
@@ -60,19 +53,18 @@ __device__ __forceinline__ void CopyBox(uint32_t to, const CUtensorMap& map, int
       "l"(&map), "r"(c0), "r"(c1), "r"(barrier), "l"(policy)
       : "memory");
 }
-// The same box to the same place of every block of the cluster in `mask`.
-__device__ __forceinline__ void CopyBoxToAll(uint32_t to, const CUtensorMap& map, int c0, int c1,
-                                             uint32_t barrier, uint16_t mask, uint64_t policy) {
+__device__ __forceinline__ void CopyBox(uint32_t to, const CUtensorMap& map, int c0, int c1, int c2,
+                                        uint32_t barrier, uint64_t policy) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-      ".multicast::cluster.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(to),
-      "l"(&map), "r"(c0), "r"(c1), "r"(barrier), "h"(mask), "l"(policy)
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(to),
+      "l"(&map), "r"(c0), "r"(c1), "r"(c2), "r"(barrier), "l"(policy)
       : "memory");
 }
 
-__device__ __forceinline__ void ClusterSync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
-                   : "memory");
+// Before tensor cores read shared memory that ordinary stores of this thread wrote.
+__device__ __forceinline__ void ShowStores() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // What the last kernel wrote may be read after Await; Allow lets the next kernel's blocks start.
@@ -106,84 +98,75 @@ __device__ __forceinline__ uint64_t WgmmaMatrix(uint32_t address, uint32_t atom_
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
 
+// `...`: the sums. One instruction for fp16, one for bf16.
+#define PAMIR_WGMMA(rows, sums, a_at, b_at, trans_at, ...)                                       \
+  if constexpr (kType == DType::kFloat16) {                                                      \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" rows "k16.f32.f16.f16 {" sums "}, %" a_at   \
+                 ", %" b_at ", 1, 1, 1, %" trans_at ", 0;"                                       \
+                 : __VA_ARGS__                                                                   \
+                 : "l"(a), "l"(b), "n"(kTransA));                                                \
+  } else {                                                                                       \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" rows "k16.f32.bf16.bf16 {" sums "}, %" a_at \
+                 ", %" b_at ", 1, 1, 1, %" trans_at ", 0;"                                       \
+                 : __VA_ARGS__                                                                   \
+                 : "l"(a), "l"(b), "n"(kTransA));                                                \
+  }
+
 // kTransA: A lies with outputs contiguous (neurons' order) instead of inputs.
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[4], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {"
-      "%0, %1, %2, %3"
-      "}, %4, %5, 1, 1, 1, %6, 0;"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("8", "%0, %1, %2, %3", "4", "5", "6", "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]))
 }
 
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[8], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n16k16.f32.f16.f16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7"
-      "}, %8, %9, 1, 1, 1, %10, 0;"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]),
-        "+f"(d[7])
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("16", "%0, %1, %2, %3, %4, %5, %6, %7", "8", "9", "10", PAMIR_D8(d, 0))
 }
 
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[16], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-      "}, %16, %17, 1, 1, 1, %18, 0;"
-      : PAMIR_D8(d, 0), PAMIR_D8(d, 8)
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("32", "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15", "16",
+              "17", "18", PAMIR_D8(d, 0), PAMIR_D8(d, 8))
 }
 
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[32], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
-      "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-      "}, %32, %33, 1, 1, 1, %34, 0;"
-      : PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24)
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("64",
+              "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
+              "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31",
+              "32", "33", "34", PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24))
 }
 
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[64], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
-      "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
-      "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "
-      "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65, 1, 1, 1, %66, 0;"
-      : PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24), PAMIR_D8(d, 32),
-        PAMIR_D8(d, 40), PAMIR_D8(d, 48), PAMIR_D8(d, 56)
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("128",
+              "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
+              "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
+              "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "
+              "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63",
+              "64", "65", "66", PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24),
+              PAMIR_D8(d, 32), PAMIR_D8(d, 40), PAMIR_D8(d, 48), PAMIR_D8(d, 56))
 }
 
-template <int kTransA>
+template <DType kType, int kTransA>
 __device__ __forceinline__ void Wgmma(float (&d)[128], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
-      "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
-      "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "
-      "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, "
-      "%66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, "
-      "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, "
-      "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, "
-      "%111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, "
-      "%124, %125, %126, %127"
-      "}, %128, %129, 1, 1, 1, %130, 0;"
-      : PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24), PAMIR_D8(d, 32),
-        PAMIR_D8(d, 40), PAMIR_D8(d, 48), PAMIR_D8(d, 56), PAMIR_D8(d, 64), PAMIR_D8(d, 72),
-        PAMIR_D8(d, 80), PAMIR_D8(d, 88), PAMIR_D8(d, 96), PAMIR_D8(d, 104), PAMIR_D8(d, 112),
-        PAMIR_D8(d, 120)
-      : "l"(a), "l"(b), "n"(kTransA));
+  PAMIR_WGMMA("256",
+              "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
+              "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
+              "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "
+              "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, "
+              "%66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, "
+              "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, "
+              "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
+              "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "
+              "%126, %127",
+              "128", "129", "130", PAMIR_D8(d, 0), PAMIR_D8(d, 8), PAMIR_D8(d, 16), PAMIR_D8(d, 24),
+              PAMIR_D8(d, 32), PAMIR_D8(d, 40), PAMIR_D8(d, 48), PAMIR_D8(d, 56), PAMIR_D8(d, 64),
+              PAMIR_D8(d, 72), PAMIR_D8(d, 80), PAMIR_D8(d, 88), PAMIR_D8(d, 96), PAMIR_D8(d, 104),
+              PAMIR_D8(d, 112), PAMIR_D8(d, 120))
 }
 
+#undef PAMIR_WGMMA
 #undef PAMIR_D8
 
 }  // namespace pamir::kernels::cuda

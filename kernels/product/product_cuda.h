@@ -121,11 +121,13 @@ int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& a
 // How the streaming kernel of a Hopper GPU cuts a product up. Changes no bit.
 struct StreamShape {
   int outs = 64;    // outputs of a block, a multiple of 8 (16 with flags, 64 with kNeurons), <= 256
+  int chunks = 1;   // of 64 inputs in a stage, <= 8 (4 with kNeurons), 1 where in % 64 != 0
   int stages = 4;   // of the ring, <= 24
   float allow = 0;  // the next kernel may start once this share of the weights was asked for
 };
 StreamShape ChooseShape(const ProductDevice* device, const GpuProductArgs& args);
-int StagesThatFit(const GpuProductArgs& args, int outs);  // the deepest ring of such blocks
+// The deepest ring of such blocks in `bytes` of shared memory, or in all of it (0).
+int StagesThatFit(const GpuProductArgs& args, int outs, int chunks, int bytes = 0);
 
 // The ways by name, for tests and benchmarks. `shape` null: plain mma.sync, any GPU.
 int GpuProductBy(const ProductDevice* device, StreamRef stream, const GpuProductArgs& args,

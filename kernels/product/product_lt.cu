@@ -56,7 +56,8 @@ bool FindAll(void* l, LtFunctions* f) {
 struct Key {
   int64_t out, in;
   WeightOrder order;
-  bool y_float, relu, bias;
+  DType type, y_type;
+  bool relu, bias;
   int row_class;
   bool operator==(const Key&) const = default;
 };
@@ -80,7 +81,26 @@ int RowClass(int64_t rows) {
 }
 
 Key KeyOf(const GpuProductArgs& a) {
-  return {a.w.out, a.w.in, a.w.order, a.y_float, a.relu, a.bias != nullptr, RowClass(a.rows)};
+  return {a.w.out,           a.w.in,
+          a.w.order,         a.type,
+          a.y_type,          a.activation == Activation::kRelu,
+          a.bias != nullptr, RowClass(a.rows)};
+}
+
+// The bias as cuBLASLt's epilogue takes it: in y's type.
+const void* LtBias(const GpuProductArgs& a) {
+  return a.y_type == DType::kFloat32 ? a.bias : a.bias_in_y_type;
+}
+
+// GELU there is by tanh; y is of x's type or fp32.
+bool LtCan(const GpuProductArgs& a) {
+  return a.type != DType::kFloat32 && (a.y_type == a.type || a.y_type == DType::kFloat32) &&
+         a.activation != Activation::kGelu && (a.bias == nullptr || LtBias(a) != nullptr) &&
+         a.active_out == nullptr;
+}
+
+cudaDataType_t LtType(DType type) {
+  return type == DType::kFloat32 ? CUDA_R_32F : type == DType::kFloat16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
 }  // namespace
@@ -121,25 +141,27 @@ class LtProduct {
  public:
   LtProduct(const LtWays& ways, const GpuProductArgs& a) : f_(ways.f), ways_(ways), a_(a) {
     const bool neurons = a.w.order == WeightOrder::kNeurons;
-    const cudaDataType_t y = a.y_float ? CUDA_R_32F : CUDA_R_16F;
+    const cudaDataType_t type = LtType(a.type), y = LtType(a.y_type);
+    const void* bias = a.bias != nullptr ? LtBias(a) : nullptr;
+    const bool relu = a.activation == Activation::kRelu;
     const cublasOperation_t w_op = neurons ? CUBLAS_OP_N : CUBLAS_OP_T, x_op = CUBLAS_OP_N;
     f_.DescCreate(&desc_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     Set(CUBLASLT_MATMUL_DESC_TRANSA, w_op);
     Set(CUBLASLT_MATMUL_DESC_TRANSB, x_op);
     const cublasLtEpilogue_t epilogue =
-        a.bias != nullptr ? (a.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
-                          : (a.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
+        bias != nullptr ? (relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
+                        : (relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
     Set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
-    if (a.bias != nullptr) {
-      Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, a.bias);
+    if (bias != nullptr) {
+      Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
       Set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, y);
     }
     if (neurons) {
-      f_.LayoutCreate(&w_, CUDA_R_16F, a.w.out, a.w.in, a.w.out);
+      f_.LayoutCreate(&w_, type, a.w.out, a.w.in, a.w.out);
     } else {
-      f_.LayoutCreate(&w_, CUDA_R_16F, a.w.in, a.w.out, a.w.in);
+      f_.LayoutCreate(&w_, type, a.w.in, a.w.out, a.w.in);
     }
-    f_.LayoutCreate(&x_, CUDA_R_16F, a.w.in, a.rows, a.x_stride);
+    f_.LayoutCreate(&x_, type, a.w.in, a.rows, a.x_stride);
     f_.LayoutCreate(&y_, y, a.w.out, a.rows, a.y_stride);
   }
   ~LtProduct() {
@@ -202,7 +224,7 @@ __global__ void CountDifferent(const uint32_t* a, const uint32_t* b, int64_t n, 
 bool SameBits(const GpuProductArgs& a, const void* reference, Workspace workspace, cudaStream_t s) {
   int* count = reinterpret_cast<int*>(static_cast<char*>(workspace.data) + workspace.bytes);
   int different = 1;
-  const int64_t words = a.rows * a.y_stride * (a.y_float ? 4 : 2) / 4;
+  const int64_t words = a.rows * a.y_stride * static_cast<int64_t>(SizeOf(a.y_type)) / 4;
   cudaMemsetAsync(count, 0, sizeof(int), s);
   CountDifferent<<<1024, 256, 0, s>>>(static_cast<const uint32_t*>(a.y),
                                       static_cast<const uint32_t*>(reference), words, count);
@@ -239,13 +261,15 @@ int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& a
                 void* reference, Workspace workspace, TunedWay* result) {
   const auto s = static_cast<cudaStream_t>(stream.handle);
   *result = TunedWay{};
-  if (args.rows <= kMaxStreamedRows || args.active_out != nullptr || workspace.bytes < 512) {
+  if (args.rows <= kMaxStreamedRows || args.active_out != nullptr || args.norm != nullptr ||
+      workspace.bytes < 512) {
     return cudaErrorInvalidValue;
   }
   workspace.bytes -= 256;  // its end holds SameBits' counter
   const auto own = [&](void* y) {
     GpuProductArgs a = args;
     a.y = y;
+    if (a.type == DType::kFloat32) return LaunchFloat32(s, a);
     return device->encode == nullptr ? LaunchPlain(s, a)
                                      : LaunchStream(*device, s, a, ChooseStream(*device, a));
   };
@@ -253,7 +277,7 @@ int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& a
   if (error == cudaSuccess) error = cudaStreamSynchronize(s);
   if (error != cudaSuccess) return error;
   result->own_us = MicrosecondsOf(s, [&] { own(args.y); });
-  if (device->lt == nullptr) return cudaGetLastError();
+  if (device->lt == nullptr || !LtCan(args)) return cudaGetLastError();
   LtWays& ways = *device->lt;
   ways.workspace = workspace;
   const LtProduct product(ways, args);
@@ -280,7 +304,7 @@ int TuneProduct(ProductDevice* device, StreamRef stream, const GpuProductArgs& a
 }
 
 bool LaunchLt(const ProductDevice& d, cudaStream_t s, const GpuProductArgs& a, cudaError_t* error) {
-  if (d.lt == nullptr || a.active_out != nullptr) return false;
+  if (d.lt == nullptr || !LtCan(a)) return false;
   const Key key = KeyOf(a);
   const Choice* found = nullptr;
   for (int i = 0; i < d.lt->choices; ++i) {

@@ -3,6 +3,7 @@
 #define PAMIR_KERNELS_PRODUCT_PRODUCT_PARTS_CUH_
 
 #include <cuda.h>
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
@@ -23,19 +24,40 @@ struct ProductDevice {
   int device = 0;
   int capability = 0;  // 90 for 9.0
   int multiprocessors = 0;
+  bool bfloat16 = false;
   EncodeTiled encode = nullptr;  // null: no tensor copies, hence plain ways only
   std::unique_ptr<LtWays, LtWaysDelete> lt;
 };
 
 // What happens to a finished sum. A sum of -0 becomes +0, as where its zero inputs were skipped.
-__device__ __forceinline__ float Finish(float sum, const void* bias, int64_t o, bool y_float,
-                                        bool relu) {
-  float v = sum + 0.0f;
-  if (bias != nullptr) {
-    v += y_float ? static_cast<const float*>(bias)[o]
-                 : __half2float(static_cast<const __half*>(bias)[o]);
+__device__ __forceinline__ float Finish(float sum, float bias, Activation activation) {
+  const float v = __fadd_rn(__fadd_rn(sum, 0.0f), bias);
+  if (activation == Activation::kRelu) return v > 0 ? v : 0;
+  if (activation == Activation::kGelu) {
+    return __fmul_rn(__fmul_rn(0.5f, v), __fadd_rn(1.0f, erff(__fmul_rn(v, 0.70710678f))));
   }
-  return relu ? (v > 0 ? v : 0) : v;
+  return v;
+}
+
+__device__ __forceinline__ void StoreOne(void* y, DType type, int64_t at, float v) {
+  if (type == DType::kFloat32) {
+    static_cast<float*>(y)[at] = v;
+  } else if (type == DType::kFloat16) {
+    static_cast<__half*>(y)[at] = __float2half_rn(v);
+  } else {
+    static_cast<__nv_bfloat16*>(y)[at] = __float2bfloat16_rn(v);
+  }
+}
+
+// The largest magnitude that is zero once rounded to `type`.
+constexpr float LargestZero(DType type) {
+  return type == DType::kFloat16 ? 0x1p-25f : type == DType::kBFloat16 ? 0x1p-134f : 0.0f;
+}
+
+// Which PTX a kernel that can run here was compiled from: 90 where Hopper's own code is in it.
+inline int CompiledFor(const void* kernel) {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess ? attributes.ptxVersion : 0;
 }
 
 // product_stream.cu: tensor copies and wgmma. Sets the kernels' shared-memory limits.
@@ -46,6 +68,10 @@ cudaError_t LaunchStream(const ProductDevice& d, cudaStream_t s, const GpuProduc
 
 // product_plain.cu: mma.sync, any GPU from 7.5 on.
 cudaError_t LaunchPlain(cudaStream_t s, const GpuProductArgs& a);
+bool PlainHasBFloat16();
+
+// product_float32.cu: CUDA cores.
+cudaError_t LaunchFloat32(cudaStream_t s, const GpuProductArgs& a);
 
 // product_lt.cu
 LtWays* OpenLt();

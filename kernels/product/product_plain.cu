@@ -1,4 +1,4 @@
-// Products with mma.sync alone: any GPU from 7.5 on, any order of the weights.
+// Products with mma.sync alone: any GPU from 7.5 on (bf16: 8.0), any order of the weights.
 //
 // A warp makes 16 outputs for 32 rows, fragments straight from global memory. It is the way of GPUs
 // before Hopper and the tests' second opinion; nobody has tuned it.
@@ -10,55 +10,65 @@ namespace {
 constexpr int kWarps = 4, kTiles = 4;  // of 8 rows
 
 struct PlainParams {
-  const __half* x;
-  const __half* w;
+  const uint16_t* x;  // bits of either type
+  const uint16_t* w;
   int64_t rows, x_stride, out, in, w_out, w_in;  // W[o][k] is w[o * w_out + k * w_in]
-  const void* bias;
+  const float* bias;
   void* y;
   int64_t y_stride;
   uint8_t* active_out;
-  bool relu, y_float;
+  float largest_zero;
+  DType y_type;
+  Activation activation;
 };
 
 // d[16 outputs][8 rows] += a[16 outputs][16] b[8 rows][16]
+template <DType kType>
 __device__ __forceinline__ void Mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-  for (int h = 0; h < 2; ++h) {
+  if constexpr (kType == DType::kFloat16) {
     asm volatile(
-        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
-        "{%0, %1, %2, %3};"
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[2 * h]), "r"(a[2 * h + 1]), "r"(b[h]));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+#else
+  if constexpr (kType == DType::kFloat16) {  // bf16: refused by OpenProduct's findings
+    for (int h = 0; h < 2; ++h) {
+      asm volatile(
+          "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+          "{%0, %1, %2, %3};"
+          : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+          : "r"(a[2 * h]), "r"(a[2 * h + 1]), "r"(b[h]));
+    }
   }
 #endif
 }
 
 // Values k and k + 1 of row r of a matrix, as a fragment holds them; 0 outside.
-__device__ __forceinline__ uint32_t Pair(const __half* m, int64_t r, int64_t rows, int64_t row_step,
-                                         int64_t k, int64_t in, int64_t k_step) {
-  __half low = __half(0.0f), high = __half(0.0f);
+__device__ __forceinline__ uint32_t Pair(const uint16_t* m, int64_t r, int64_t rows,
+                                         int64_t row_step, int64_t k, int64_t in, int64_t k_step) {
+  uint32_t low = 0, high = 0;
   if (r < rows && k < in) low = m[r * row_step + k * k_step];
   if (r < rows && k + 1 < in) high = m[r * row_step + (k + 1) * k_step];
-  return __half_as_ushort(low) | static_cast<uint32_t>(__half_as_ushort(high)) << 16;
+  return low | high << 16;
 }
 
-__device__ bool StoreValue(const PlainParams& p, float sum, int64_t row, int64_t o) {
-  const float v = Finish(sum, p.bias, o, p.y_float, p.relu);
-  if (p.y_float) {
-    static_cast<float*>(p.y)[row * p.y_stride + o] = v;
-    return v != 0;
-  }
-  const __half h = __float2half(v);
-  static_cast<__half*>(p.y)[row * p.y_stride + o] = h;
-  return __half2float(h) != 0;
+__device__ __forceinline__ bool StoreValue(const PlainParams& p, float sum, int64_t row,
+                                           int64_t o) {
+  const float v = Finish(sum, p.bias != nullptr ? p.bias[o] : 0.0f, p.activation);
+  StoreOne(p.y, p.y_type, row * p.y_stride + o, v);
+  return fabsf(v) > p.largest_zero;
 }
 
+template <DType kType>
 __global__ void __launch_bounds__(32 * kWarps) PlainKernel(const PlainParams p) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int64_t o0 = (int64_t{blockIdx.x} * kWarps + threadIdx.x / 32) * 16;
@@ -80,7 +90,7 @@ __global__ void __launch_bounds__(32 * kWarps) PlainKernel(const PlainParams p) 
         for (int i = 0; i < 2; ++i) {
           b[i] = Pair(p.x, r0 + 8 * j + g, p.rows, p.x_stride, k + 2 * t + 8 * i, p.in, 1);
         }
-        Mma(sums[j], a, b);
+        Mma<kType>(sums[j], a, b);
       }
     }
 #pragma unroll
@@ -98,26 +108,31 @@ __global__ void __launch_bounds__(32 * kWarps) PlainKernel(const PlainParams p) 
 
 }  // namespace
 
+bool PlainHasBFloat16() {
+  return CompiledFor(reinterpret_cast<const void*>(&PlainKernel<DType::kBFloat16>)) >= 80;
+}
+
 cudaError_t LaunchPlain(cudaStream_t s, const GpuProductArgs& a) {
   const bool neurons = a.w.order == WeightOrder::kNeurons;
-  const PlainParams p = {static_cast<const __half*>(a.x),
-                         static_cast<const __half*>(a.w.data),
-                         a.rows,
-                         a.x_stride,
-                         a.w.out,
-                         a.w.in,
-                         neurons ? 1 : a.w.in,
-                         neurons ? a.w.out : 1,
-                         a.bias,
-                         a.y,
-                         a.y_stride,
-                         a.active_out,
-                         a.relu,
-                         a.y_float};
+  PlainParams p = {};
+  p.x = static_cast<const uint16_t*>(a.x);
+  p.w = static_cast<const uint16_t*>(a.w.data);
+  p.rows = a.rows, p.x_stride = a.x_stride;
+  p.out = a.w.out, p.in = a.w.in;
+  p.w_out = neurons ? 1 : a.w.in, p.w_in = neurons ? a.w.out : 1;
+  p.bias = a.bias;
+  p.y = a.y, p.y_stride = a.y_stride;
+  p.active_out = a.active_out;
+  p.largest_zero = LargestZero(a.y_type);
+  p.y_type = a.y_type, p.activation = a.activation;
   const int64_t row_blocks = a.active_out != nullptr ? 1 : (a.rows + 8 * kTiles - 1) / (8 * kTiles);
   const dim3 grid(static_cast<unsigned>((a.w.out + 16 * kWarps - 1) / (16 * kWarps)),
                   static_cast<unsigned>(row_blocks < 65535 ? row_blocks : 65535));
-  PlainKernel<<<grid, 32 * kWarps, 0, s>>>(p);
+  if (a.type == DType::kFloat16) {
+    PlainKernel<DType::kFloat16><<<grid, 32 * kWarps, 0, s>>>(p);
+  } else {
+    PlainKernel<DType::kBFloat16><<<grid, 32 * kWarps, 0, s>>>(p);
+  }
   return cudaGetLastError();
 }
 

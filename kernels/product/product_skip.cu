@@ -44,11 +44,13 @@ __device__ void AskActive(const CUtensorMap& w, const CUtensorMap& x, const Stre
   }
 }
 
+template <DType kType>
 __device__ __forceinline__ void StepActive(float (&sums)[4], uint32_t stage, int k) {
-  Wgmma<1>(sums, WgmmaMatrix(stage + k * kSkipW, 1024, Swizzle::k128),
-           WgmmaMatrix(stage + kStageGroups * kSkipW + k * kSkipX, 256, Swizzle::k32));
+  Wgmma<kType, 1>(sums, WgmmaMatrix(stage + k * kSkipW, 1024, Swizzle::k128),
+                  WgmmaMatrix(stage + kStageGroups * kSkipW + k * kSkipX, 256, Swizzle::k32));
 }
 
+template <DType kType>
 __device__ __forceinline__ void MultiplyActive(float (&sums)[4], const StreamParams& p,
                                                const Rings& r, int count) {
   Cursor c;
@@ -59,7 +61,8 @@ __device__ __forceinline__ void MultiplyActive(float (&sums)[4], const StreamPar
     Pin(sums);
     WgmmaBegin();
 #pragma unroll
-    for (int k = 0; k < kStageGroups; ++k) StepActive(sums, r.data + c.slot * kSkipStageBytes, k);
+    for (int k = 0; k < kStageGroups; ++k)
+      StepActive<kType>(sums, r.data + c.slot * kSkipStageBytes, k);
     WgmmaCommit();
     WgmmaWait<1>();
     Pin(sums);
@@ -73,19 +76,21 @@ __device__ __forceinline__ void MultiplyActive(float (&sums)[4], const StreamPar
   for (int k = 0; k < rest; ++k) {
     Pin(sums);
     WgmmaBegin();
-    StepActive(sums, r.data + c.slot * kSkipStageBytes, k);
+    StepActive<kType>(sums, r.data + c.slot * kSkipStageBytes, k);
     WgmmaCommit();
     WgmmaWait<0>();
     Pin(sums);
   }
 }
 
+template <DType kType>
 __global__ void __launch_bounds__(160, 1)
     SkipKernel(const __grid_constant__ CUtensorMap w, const __grid_constant__ CUtensorMap x,
                const __grid_constant__ StreamParams p) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ char raw[];
   __shared__ uint64_t barriers[2 * kMaxStages];
+  __shared__ __align__(16) Tail tail;
   __shared__ int active;
   char* shared = Align1024(raw);
   const Rings r = MakeRings(barriers, SharedAddress(shared), p.stages, 4);
@@ -105,14 +110,11 @@ __global__ void __launch_bounds__(160, 1)
     return;
   }
   __syncthreads();
+  FetchTail(tail, p, at);
   float sums[4] = {};
-  MultiplyActive(sums, p, r, active);
+  MultiplyActive<kType>(sums, p, r, active);
   BarrierOfConsumers(128);
-  if (p.y_float) {
-    Store<kSkipRows, float>(sums, p, at, shared);
-  } else {
-    Store<kSkipRows, __half>(sums, p, at, shared);
-  }
+  Store<kSkipRows>(sums, p, at, reinterpret_cast<float*>(shared), tail);
 #endif
 }
 
@@ -122,14 +124,19 @@ constexpr int kSkipShared = kSkipStages * kSkipStageBytes + 1024;
 }  // namespace
 
 cudaError_t PrepareSkip() {
-  return cudaFuncSetAttribute(&SkipKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              kSkipShared + kMaxSkipInputs / static_cast<int>(kGroup) * 3);
+  for (const StreamFunction f : {&SkipKernel<DType::kFloat16>, &SkipKernel<DType::kBFloat16>}) {
+    const cudaError_t e =
+        cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             kSkipShared + kMaxSkipInputs / static_cast<int>(kGroup) * 3);
+    if (e != cudaSuccess) return e;
+  }
+  return cudaSuccess;
 }
 
 cudaError_t LaunchSkip(const ProductDevice& d, cudaStream_t s, const GpuProductArgs& a) {
   CUtensorMap w, x;
-  if (!MapWeights(d.encode, &w, a.w, 64, kGroup) ||
-      !MapMatrix(d.encode, &x, a.x, a.w.in, a.rows, a.x_stride, kGroup, kSkipRows,
+  if (!MapNeurons(d.encode, &w, a.type, a.w, kGroup) ||
+      !MapMatrix(d.encode, &x, a.type, a.x, a.w.in, a.rows, a.x_stride, kGroup, kSkipRows,
                  CU_TENSOR_MAP_SWIZZLE_32B)) {
     return cudaErrorInvalidValue;
   }
@@ -137,7 +144,9 @@ cudaError_t LaunchSkip(const ProductDevice& d, cudaStream_t s, const GpuProductA
   shape.outs = 64;
   shape.stages = kSkipStages;
   const int list = static_cast<int>((a.w.in + kGroup - 1) / kGroup) * 3;
-  return Launch(&SkipKernel, s, (a.w.out + 63) / 64, 160, kSkipShared + list, a.overlap, w, x,
+  const StreamFunction f =
+      a.type == DType::kBFloat16 ? &SkipKernel<DType::kBFloat16> : &SkipKernel<DType::kFloat16>;
+  return Launch(f, s, (a.w.out + 63) / 64, 160, kSkipShared + list, a.overlap, w, x,
                 ParamsOf(a, kSkipRows, shape));
 }
 
