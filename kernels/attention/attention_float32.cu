@@ -95,20 +95,6 @@ __device__ __forceinline__ void AddValues(float (&o)[kEach], float a, const floa
   }
 }
 
-// Element i of the token's k and v, over all heads, into the cache.
-__device__ __forceinline__ void WriteElement(const AttentionCudaArgs& args, int64_t token,
-                                             int64_t i) {
-  const int64_t heads = args.kv.heads, dim = args.kv.head_dim;
-  const int position = args.positions[token];
-  const int64_t block =
-      args.block_table[args.token_row[token] * args.max_blocks + position / kKvCudaBlock];
-  const int64_t to =
-      ((block * heads + i / dim) * kKvCudaBlock + position % kKvCudaBlock) * dim + i % dim;
-  const float* qkv = static_cast<const float*>(args.qkv) + token * args.qkv_stride;
-  static_cast<float*>(args.kv.k)[to] = qkv[heads * dim + i];
-  static_cast<float*>(args.kv.v)[to] = qkv[2 * heads * dim + i];
-}
-
 // Grid: (tokens, heads).
 template <bool kQuadruples>
 __global__ void __launch_bounds__(kThreads)
@@ -127,10 +113,7 @@ __global__ void __launch_bounds__(kThreads)
   const int dim = args.kv.head_dim, thread = threadIdx.x;
   const int64_t heads = args.kv.heads, head = blockIdx.y;
   const float* query = static_cast<const float*>(args.qkv) + token * args.qkv_stride + head * dim;
-  for (int d = thread; d < dim; d += kThreads) {
-    shared.query[d] = query[d];
-    if (tiles == nullptr && args.write_kv) WriteElement(args, token, head * dim + d);
-  }
+  for (int d = thread; d < dim; d += kThreads) shared.query[d] = query[d];
   __syncthreads();
   const int32_t* ids = args.block_table + args.token_row[token] * args.max_blocks;
   const HeadPlane keys = {static_cast<const float*>(args.kv.k), ids, heads, head, dim};
@@ -162,10 +145,19 @@ __global__ void __launch_bounds__(kThreads)
 constexpr int kWriteThreads = 256;
 __global__ void __launch_bounds__(kWriteThreads)
     WriteKernel(const __grid_constant__ AttentionCudaArgs args) {
+  const int64_t heads = args.kv.heads, dim = args.kv.head_dim, token = blockIdx.y;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kWriteThreads + threadIdx.x;
   AwaitPrevious();
   AllowNext();
-  if (i < int64_t{args.kv.heads} * args.kv.head_dim) WriteElement(args, blockIdx.y, i);
+  if (i >= heads * dim) return;
+  const int position = args.positions[token];
+  const int64_t block =
+      args.block_table[args.token_row[token] * args.max_blocks + position / kKvCudaBlock];
+  const int64_t to =
+      ((block * heads + i / dim) * kKvCudaBlock + position % kKvCudaBlock) * dim + i % dim;
+  const float* qkv = static_cast<const float*>(args.qkv) + token * args.qkv_stride;
+  static_cast<float*>(args.kv.k)[to] = qkv[heads * dim + i];
+  static_cast<float*>(args.kv.v)[to] = qkv[2 * heads * dim + i];
 }
 
 }  // namespace
