@@ -24,16 +24,18 @@ one() {  # TOOL PROGRAM: one line; the status says whether it is clean
     "$program" --tiny > "$log" 2>&1
   status=$?
   reports=$(sed -nE 's/.*(ERROR|RACECHECK) SUMMARY: ([0-9]+) .*/\2/p' "$log" | tail -1)
-  case $status in
-    0) verdict=clean ;;
-    124) verdict="did not end within $limit s" ;;
-    "$found") verdict=REPORTS ;;
+  case "$status ${reports:-none}" in
+    "0 0") verdict=clean ;;
+    "0 none") verdict="NO SUMMARY" ;;
+    124*) verdict="DID NOT END within $limit s" ;;
+    0* | $found*) verdict=REPORTS ;;
     *) verdict="the program FAILED ($status)" ;;
   esac
-  printf '%-10s %-14s %4s reports, %3d s: %s\n' "$tool" "$(basename "$program")" \
-    "${reports:-no}" $((SECONDS - begin)) "$verdict"
-  [ $status -eq 0 ] && [ "${reports:-none}" = 0 ] && return 0
-  grep -E '=====|FAILED|error' "$log" | head -40
+  local line
+  line=$(printf '%-10s %-14s %4s reports, %3d s: %s' "$tool" "$(basename "$program")" \
+    "${reports:-no}" $((SECONDS - begin)) "$verdict")
+  [ "$verdict" = clean ] && echo "$line" && return 0
+  echo "$line"$'\n'"$(grep -E '=====|FAILED|error' "$log" | head -40)"  # whole, whoever else prints
   return 1
 }
 
