@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -27,12 +29,20 @@ bool StartsWith(const char* variable, const std::string& prefix) {
   return std::strncmp(variable, prefix.c_str(), prefix.size()) == 0;
 }
 
+// Not flags: a child needs them as its parent does.
+constexpr const char* kKept[] = {"PAMIR_LOG_LEVEL=", "PAMIR_CUDA_MODULE="};
+
+bool IsKept(const char* variable) {
+  return std::any_of(std::begin(kKept), std::end(kKept),
+                     [&](const char* kept) { return StartsWith(variable, kept); });
+}
+
 // What a child takes over. PAMIR_* stand for flags of this process: a child has its own, and with a
 // second PAMIR_JOIN_TOKEN behind ours it would see the first.
 std::vector<std::string> InheritedEnvironment() {
   std::vector<std::string> inherited;
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (StartsWith(*variable, "PAMIR_") && !StartsWith(*variable, "PAMIR_LOG_LEVEL=")) continue;
+    if (StartsWith(*variable, "PAMIR_") && !IsKept(*variable)) continue;
     inherited.push_back(*variable);
   }
   return inherited;

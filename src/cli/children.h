@@ -22,7 +22,8 @@ class Children {
   Children& operator=(const Children&) = delete;
 
   // Starts this program once more with `args`, and `environment` ("NAME=value") added to its own,
-  // of which PAMIR_* (flags of this process) are left out.
+  // of which PAMIR_* (flags of this process) are left out, but for PAMIR_LOG_LEVEL and
+  // PAMIR_CUDA_MODULE.
   // The child gets SIGTERM from the kernel when its parent's thread that called this dies.
   absl::Status Start(const std::vector<std::string>& args,
                      const std::vector<std::string>& environment);

@@ -154,7 +154,7 @@ absl::Status ServeUntilEnd(const ClusterRun& run, const EngineSetup& setup,
 }  // namespace
 
 absl::Status RunCluster(const ClusterRun& run) {
-  PAMIR_ASSIGN_OR_RETURN(const EngineSetup setup, SetUpEngine(run.flags));
+  PAMIR_ASSIGN_OR_RETURN(const EngineSetup setup, SetUpEngine(run.flags, run.device));
   coordinator::Coordinator coordinator(OptionsOf(run.flags, setup));
   PAMIR_ASSIGN_OR_RETURN(
       const std::unique_ptr<gateway::GrpcServer> door,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "cli/device_choice.h"
 #include "cli/engine_setup.h"
 #include "cli/options.h"
 #include "cluster/wire/control_server.h"
@@ -15,6 +16,7 @@ namespace pamir::cli {
 
 struct ClusterRun {
   EngineFlags flags;
+  ClusterDevice device;  // what --device means here
   wire::ListenOptions listen;
   std::string sample;  // a prompt to continue once everything is up; empty: none
 

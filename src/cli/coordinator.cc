@@ -6,6 +6,7 @@
 #include "cli/cluster_run.h"
 #include "cli/options.h"
 #include "cli/signals.h"
+#include "engine/device/cuda_device.h"
 
 namespace pamir::cli {
 
@@ -27,7 +28,13 @@ int RunCoordinator(const CoordinatorFlags& flags) {
     std::cout << "Workers join at " << address << "; waiting for " << ranks << std::endl;
     return absl::OkStatus();
   };
-  const absl::Status status = RunCluster(run);
+  absl::StatusOr<ClusterDevice> device =
+      ChooseClusterDevice(flags.engine.device, /*local=*/false, device::ListCudaDevices);
+  absl::Status status = device.status();
+  if (status.ok()) {
+    run.device = *std::move(device);
+    status = RunCluster(run);
+  }
   if (status.ok()) return kExitDone;
   LogError(std::string(status.message()));
   return kExitFailed;

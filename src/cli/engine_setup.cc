@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/units.h"
 #include "base/utf8.h"
+#include "cli/kv_blocks.h"
 #include "cli/read_file.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/byte_tokenizer.h"
@@ -20,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the machine's memory, what the KV pools of all ranks together may take by default.
-constexpr double kKvShareOfMemory = 0.25;
 constexpr size_t kMaxServedNameBytes = 256;  // a file's name fits
 
 bool IsDirectory(const std::string& path) {
@@ -41,17 +40,33 @@ absl::StatusOr<std::unique_ptr<flow::Text>> ReadText(const std::string& director
   return text;
 }
 
-int64_t DefaultKvBlocks(const spec::ModelSpec& model, const spec::ShardPlan& plan) {
-  const int64_t memory = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  int64_t bytes_per_block = 0;
-  for (int rank = 0; rank < plan.ranks(); ++rank) {
-    bytes_per_block += spec::KvBytesPerBlock(model, plan, rank);
+int64_t MachineMemory() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
+
+absl::StatusOr<GpuBudget> BudgetOf(const EngineFlags& flags, const ClusterDevice& device) {
+  GpuBudget budget{.utilization = flags.gpu_memory_utilization, .shared_out = device.local};
+  for (const kernels::CudaDeviceFacts& gpu : device.gpus) {
+    budget.memory.push_back(gpu.memory_bytes);
   }
-  const int64_t affordable =
-      static_cast<int64_t>(kKvShareOfMemory * static_cast<double>(memory)) / bytes_per_block;
-  const int64_t of_a_sequence = CeilDiv(plan.limits.max_model_len, plan.limits.block_size);
-  const int64_t useful = of_a_sequence * plan.limits.max_num_seqs;
-  return std::max(of_a_sequence, std::min(affordable, useful));
+  if (flags.gpu_memory_gib > 0) {
+    budget.memory = {static_cast<int64_t>(flags.gpu_memory_gib * kGiB)};
+  }
+  if (!budget.memory.empty()) return budget;
+  return absl::InvalidArgumentError(
+      "how many KV blocks fit into the workers' GPUs cannot be told here, for this machine has no "
+      "GPU: give --gpu-memory (GiB of the smallest of them) or --num-kv-blocks");
+}
+
+absl::StatusOr<int64_t> DefaultKvBlocks(const EngineFlags& flags, const ClusterDevice& device,
+                                        const spec::ModelSpec& model, const spec::ShardPlan& plan) {
+  if (plan.device == spec::DeviceKind::kCpu) return CpuKvBlocks(model, plan, MachineMemory());
+  PAMIR_ASSIGN_OR_RETURN(const GpuBudget budget, BudgetOf(flags, device));
+  return CudaKvBlocks(model, plan, budget);
+}
+
+void SetDeviceOf(const EngineFlags& flags, const ClusterDevice& device, spec::ShardPlan* plan) {
+  spec::SetDevice(device.kind, plan->weight_dtype, plan);
+  if (flags.relu_skip == "group") plan->relu_skip = spec::ReluSkip::kGroup;
+  if (flags.relu_skip == "full") plan->relu_skip = spec::ReluSkip::kFull;
 }
 
 // Status messages carry the name to clients, as UTF-8.
@@ -64,8 +79,8 @@ absl::Status CheckServedName(const std::string& name) {
                    " bytes of UTF-8: give one with --served-model-name"));
 }
 
-absl::Status SetLimits(const EngineFlags& flags, const spec::ModelSpec& model, int32_t text_vocab,
-                       spec::ShardPlan* plan) {
+absl::Status SetLimits(const EngineFlags& flags, const ClusterDevice& device,
+                       const spec::ModelSpec& model, int32_t text_vocab, spec::ShardPlan* plan) {
   spec::EngineLimits& limits = plan->limits;
   limits.block_size = flags.block_size;
   limits.max_num_seqs = flags.max_num_seqs;
@@ -83,8 +98,11 @@ absl::Status SetLimits(const EngineFlags& flags, const spec::ModelSpec& model, i
         "--max-num-batched-tokens ", limits.max_num_batched_tokens, " is below --max-num-seqs ",
         limits.max_num_seqs, ": a step could not hold one token of each sequence"));
   }
-  limits.num_blocks = static_cast<int32_t>(flags.num_kv_blocks == 0 ? DefaultKvBlocks(model, *plan)
-                                                                    : flags.num_kv_blocks);
+  limits.num_blocks = flags.num_kv_blocks;
+  if (flags.num_kv_blocks == 0) {
+    PAMIR_ASSIGN_OR_RETURN(const int64_t blocks, DefaultKvBlocks(flags, device, model, *plan));
+    limits.num_blocks = static_cast<int32_t>(blocks);
+  }
   return spec::CheckShardPlan(model, *plan);
 }
 
@@ -116,7 +134,15 @@ absl::Status SetWeightDType(const std::string& dtype, spec::ShardPlan* plan) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags) {
+flow::RankTransport TransportFromName(const std::string& name) {
+  if (name == "shm") return flow::RankTransport::kShm;
+  if (name == "gloo") return flow::RankTransport::kGloo;
+  if (name == "nccl") return flow::RankTransport::kNccl;
+  if (name == "staged") return flow::RankTransport::kStaged;
+  return flow::RankTransport::kAuto;
+}
+
+absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags, const ClusterDevice& device) {
   EngineSetup setup;
   flow::LoadRequest& load = setup.load;
   PAMIR_ASSIGN_OR_RETURN(load.model, ReadModelSpec(flags.model));
@@ -133,8 +159,7 @@ absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags) {
   load.dummy_relu_density = flags.dummy_relu_density;
   load.threads = flags.threads;
   load.comm_timeout = absl::Seconds(flags.comm_timeout_s);
-  if (flags.transport == "shm") load.transport = flow::RankTransport::kShm;
-  if (flags.transport == "gloo") load.transport = flow::RankTransport::kGloo;
+  load.transport = TransportFromName(flags.transport);
 
   const bool own_text = has_files && fs::exists(flags.model + "/vocab.json");
   if (own_text || load.format == flow::LoadFormat::kAuto) {
@@ -150,7 +175,8 @@ absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags) {
   PAMIR_ASSIGN_OR_RETURN(
       load.plan, spec::EvenShardPlan(load.model, flags.tensor_parallel, flags.pipeline_parallel));
   PAMIR_RETURN_IF_ERROR(SetWeightDType(flags.dtype, &load.plan));
-  PAMIR_RETURN_IF_ERROR(SetLimits(flags, load.model, setup.text->vocab_size(), &load.plan));
+  SetDeviceOf(flags, device, &load.plan);
+  PAMIR_RETURN_IF_ERROR(SetLimits(flags, device, load.model, setup.text->vocab_size(), &load.plan));
   setup.served_name = flags.served_model_name.empty() ? load.model.name : flags.served_model_name;
   PAMIR_RETURN_IF_ERROR(CheckServedName(setup.served_name));
   return setup;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "cli/device_choice.h"
 #include "cli/options.h"
 #include "core/flow/load_request.h"
 #include "core/flow/ports.h"
@@ -22,8 +23,8 @@ struct EngineSetup {
 };
 
 // Reads config.json, vocab.json and merges.txt; checks everything that can be checked before a
-// process starts. Errors say which flag and what would be right.
-absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags);
+// process starts. Errors say which flag and what would be right. `device`: what the ranks run on.
+absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags, const ClusterDevice& device);
 
 // The model that --model names: a directory's config.json, or one of the named sizes.
 absl::StatusOr<spec::ModelSpec> ReadModelSpec(const std::string& model);

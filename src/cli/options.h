@@ -17,6 +17,7 @@ struct EngineFlags {
   std::string load_format = "auto";
   std::string dtype = "auto";
   std::string device = "auto";
+  std::string relu_skip = "off";
   int tensor_parallel = 1;
   int pipeline_parallel = 1;
   int threads = 0;        // of each worker's kernel pool; 0: the host's cores / its workers
@@ -24,9 +25,11 @@ struct EngineFlags {
   int max_num_seqs = 64;
   int max_num_batched_tokens = 2048;
   int block_size = 16;
-  int num_kv_blocks = 0;   // 0: from the memory of this machine
-  int max_waiting = 1024;  // requests
-  uint64_t seed = 0;       // of dummy weights
+  int num_kv_blocks = 0;                // 0: from the memory of this machine
+  double gpu_memory_utilization = 0.9;  // the share of a GPU's memory that its ranks may use
+  double gpu_memory_gib = 0;            // of a worker's GPU; 0: as this machine's
+  int max_waiting = 1024;               // requests
+  uint64_t seed = 0;                    // of dummy weights
   double dummy_relu_density = 0.5;
   std::string transport = "auto";
   // A rank waits this long for another's part, also while that one computes: a long prefill of a

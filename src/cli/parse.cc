@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cli/device_choice.h"
 #include "cli/options.h"
 #include "pamir/version.h"
 
@@ -79,7 +80,9 @@ void AddModelFlags(CLI::App* app, EngineFlags* f) {
   AddNumber(app, "--tensor-parallel-size,--tp", f->tensor_parallel, "ranks a stage (-tp)", 1, 1024);
   AddNumber(app, "--pipeline-parallel-size,--pp", f->pipeline_parallel, "stages of layers (-pp)", 1,
             1024);
-  AddChoice(app, "--device", f->device, "what workers run on", {"auto", "cpu"});
+  AddChoice(app, "--device", f->device, "what workers run on", {"auto", "cpu", "cuda"});
+  AddChoice(app, "--relu-skip", f->relu_skip, "idle neurons fc2 leaves out on GPUs",
+            {"off", "group", "full"});
   AddNumber(app, "--threads", f->threads, "kernel threads a worker (0: cores/workers)", 0, 1024);
   AddChoice(app, "--dtype", f->dtype, "of weights", {"auto", "float16", "bfloat16", "float32"});
   AddChoice(app, "--load-format", f->load_format, "dummy: no files", {"auto", "dummy"});
@@ -97,13 +100,15 @@ void AddLimitFlags(CLI::App* app, EngineFlags* f) {
             65536);
   AddNumber(app, "--block-size", f->block_size, "tokens of a KV block (only 16 yet)", 16, 16);
   AddNumber(app, "--num-kv-blocks", f->num_kv_blocks, "KV blocks (0: from the memory)", 0, 1 << 30);
+  AddNumber(app, "--gpu-memory-utilization", f->gpu_memory_utilization,
+            "share of a GPU's memory to use", 0.01, 1.0);
   AddNumber(app, "--max-waiting", f->max_waiting, "requests that may wait", 1, 1'000'000);
 }
 
 void AddEngineFlags(CLI::App* app, EngineFlags* f) {
   AddModelFlags(app, f);
   AddLimitFlags(app, f);
-  AddChoice(app, "--transport", f->transport, "between ranks", {"auto", "shm", "gloo"});
+  AddChoice(app, "--transport", f->transport, "between ranks", {"auto", "shm", "gloo", "nccl", "staged"});
   AddNumber(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late", 0.1, 3600.0);
   AddNumber(app, "--worker-timeout", f->worker_timeout_s, "seconds to join", 1.0, kMaxSeconds);
   Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
@@ -138,6 +143,8 @@ void AddCoordinator(CLI::App* app, Command* out) {
   auto* f = &out->emplace<CoordinatorFlags>();
   AddEngineFlags(app, &f->engine);
   AddNumber(app, "--workers", f->workers, "workers to wait for (0: tp x pp)", 0, 1024);
+  AddNumber(app, "--gpu-memory", f->engine.gpu_memory_gib,
+            "GiB of a worker's GPU (0: as the GPUs here)", 0.0, 4096.0);
   Add(app, "--worker-listen", f->worker_listen, "where workers join")
       ->capture_default_str()
       ->type_name("HOST:PORT");
@@ -154,7 +161,11 @@ void AddWorker(CLI::App* app, Command* out) {
       ->type_name("HOST:PORT");
   Add(app, "--model", f->model, "the checkpoint's directory on this host, if another")
       ->type_name("DIR");
-  AddChoice(app, "--device", f->device, "what to run on", {"auto", "cpu"});
+  Add(app, "--device", f->device, "what to run on (auto: the first GPU, else the CPU)")
+      ->check([](const std::string& text) {
+        return IsWorkerDevice(text) ? "" : text + " is none of auto, cpu, cuda, cuda:N";
+      })
+      ->type_name("auto|cpu|cuda|cuda:N");
   AddNumber(app, "--threads", f->threads, "kernel threads (0: as the coordinator says)", 0, 1024);
   Add(app, "--data-interface", f->data_interface,
       "network interface to the other workers (private network!)")

@@ -33,9 +33,26 @@ absl::StatusOr<std::unique_ptr<weights::TensorSource>> OpenSource(
   return weights::OpenCheckpoint(model_directory);
 }
 
+comm::Transport TransportOf(flow::RankTransport transport) {
+  switch (transport) {
+    case flow::RankTransport::kAuto:
+      return comm::Transport::kAuto;
+    case flow::RankTransport::kShm:
+      return comm::Transport::kShm;
+    case flow::RankTransport::kGloo:
+      return comm::Transport::kGloo;
+    case flow::RankTransport::kNccl:
+      return comm::Transport::kNccl;
+    case flow::RankTransport::kStaged:
+      return comm::Transport::kStaged;
+  }
+  return comm::Transport::kAuto;
+}
+
 absl::StatusOr<comm::Groups> Connect(const WorkerFlags& flags, const flow::LoadRequest& request,
                                      const worker::RankHooks& hooks) {
-  if (request.plan.ranks() == 1) return comm::Groups{};
+  const bool nccl = request.transport == flow::RankTransport::kNccl;  // works for one rank too
+  if (request.plan.ranks() == 1 && !nccl) return comm::Groups{};
   comm::GroupOptions options{
       .world_rank = request.rank,
       .data_interface = flags.data_interface,
@@ -45,14 +62,19 @@ absl::StatusOr<comm::Groups> Connect(const WorkerFlags& flags, const flow::LoadR
   for (int rank = 0; rank < request.plan.ranks(); ++rank) {
     options.stage_of_rank.push_back(spec::PlaceOfRank(request.plan, rank).stage);
   }
-  if (request.transport == flow::RankTransport::kShm) options.transport = comm::Transport::kShm;
-  if (request.transport == flow::RankTransport::kGloo) options.transport = comm::Transport::kGloo;
+  options.transport = TransportOf(request.transport);
   return comm::ConnectGroups(options, hooks.exchange);
 }
 
 absl::StatusOr<std::unique_ptr<flow::Rank>> MakeRank(const WorkerFlags& flags,
+                                                     const WorkerDevice& device,
                                                      const flow::LoadRequest& request,
                                                      const worker::RankHooks& hooks) {
+  if (device.kind != request.plan.device) {
+    return absl::FailedPreconditionError(absl::StrCat("the plan's ranks run on ",
+                                                      spec::Name(request.plan.device),
+                                                      ", this worker on ", NameOf(device)));
+  }
   const std::string directory = flags.model.empty() ? request.model_directory : flags.model;
   // A model that cannot be opened is said before peers are kept waiting.
   PAMIR_ASSIGN_OR_RETURN(const auto source, OpenSource(directory, request));
@@ -88,9 +110,9 @@ absl::StatusOr<std::unique_ptr<flow::Rank>> MakeRank(const WorkerFlags& flags,
 
 }  // namespace
 
-worker::RankFactory MakeRankFactory(const WorkerFlags& flags) {
-  return [flags](const flow::LoadRequest& request, const worker::RankHooks& hooks) {
-    return MakeRank(flags, request, hooks);
+worker::RankFactory MakeRankFactory(const WorkerFlags& flags, const WorkerDevice& device) {
+  return [flags, device](const flow::LoadRequest& request, const worker::RankHooks& hooks) {
+    return MakeRank(flags, device, request, hooks);
   };
 }
 

@@ -8,10 +8,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/status_macros.h"
 #include "cli/children.h"
 #include "cli/cluster_run.h"
 #include "cli/options.h"
 #include "cli/signals.h"
+#include "engine/device/cuda_device.h"
 
 namespace pamir::cli {
 namespace {
@@ -52,14 +54,17 @@ absl::Status Serve(const ServeFlags& flags) {
   }
   Children workers;
   ClusterRun run{.flags = flags.engine, .sample = flags.sample};
+  PAMIR_ASSIGN_OR_RETURN(run.device, ChooseClusterDevice(flags.engine.device, /*local=*/true,
+                                                         device::ListCudaDevices));
   run.listen.address = absl::StrCat("unix:", directory.path(), "/workers");
   run.listen.token = token;
   run.on_listening = [&](const std::string& address) -> absl::Status {
     const int count = flags.engine.tensor_parallel * flags.engine.pipeline_parallel;
     for (int i = 0; i < count; ++i) {
-      const absl::Status started = workers.Start(
-          {"worker", "--coordinator", address, "--log-format", flags.engine.log_format},
-          {absl::StrCat(kJoinTokenVariable, "=", token)});
+      const absl::Status started =
+          workers.Start({"worker", "--coordinator", address, "--device",
+                         DeviceOfChild(run.device, i), "--log-format", flags.engine.log_format},
+                        {absl::StrCat(kJoinTokenVariable, "=", token)});
       if (!started.ok()) return started;
     }
     return absl::OkStatus();

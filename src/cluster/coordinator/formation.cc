@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -31,8 +32,20 @@ absl::Status Formation::CheckBuild(const wire::Join& join) const {
       options_.build_id, "': start the same build of pamir on all hosts"));
 }
 
+// A worker's device is "cpu", or begins with "cuda".
+absl::Status Formation::CheckDevice(const wire::Join& join) const {
+  const bool is_gpu = absl::StartsWith(join.device, spec::Name(spec::DeviceKind::kCuda));
+  const spec::DeviceKind wanted = options_.load.plan.device;
+  if (is_gpu == (wanted == spec::DeviceKind::kCuda)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the worker runs on ", EscapeForLog(join.device, 100), ", the cluster's ranks on ",
+      spec::Name(wanted), ": start the worker with --device ", spec::Name(wanted),
+      ", or the coordinator with --device ", is_gpu ? "cuda" : "cpu"));
+}
+
 void Formation::OnJoin(wire::LinkId link, wire::Join join, absl::Time now) {
   absl::Status status = CheckBuild(join);
+  if (status.ok()) status = CheckDevice(join);
   const std::string who = absl::StrCat(EscapeForLog(join.host_name, 64), ", pid ", join.pid, ", ",
                                        EscapeForLog(join.device, 64));
   if (status.ok() && !members_->Add(link, std::move(join), now)) {

@@ -37,6 +37,7 @@ class Formation {
 
  private:
   absl::Status CheckBuild(const wire::Join& join) const;
+  absl::Status CheckDevice(const wire::Join& join) const;
   absl::Status CheckExchange(absl::Time now) const;
   std::string NotReady() const;
 

@@ -26,7 +26,7 @@ struct Join {
   uint32_t protocol_version = kProtocolVersion;
   std::string build_id;   // both sides must be the same build
   std::string host_name;  // ranks of one host get adjacent numbers
-  std::string device;     // "cpu", "cuda:0"
+  std::string device;     // "cpu", "cuda:0 NVIDIA H100 PCIe (0000:4f:00.0)"
   int64_t pid = 0;
   int32_t cores = 0;  // that the process may use
   std::string token;  // the cluster's shared secret; empty where there is none

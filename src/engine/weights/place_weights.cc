@@ -90,11 +90,6 @@ void PlaceOutsideLayers(const WeightPiece& piece, DType dtype, const char* base,
   }
 }
 
-template <typename Matrix>
-void SetDType(Matrix& matrix, DType dtype) {
-  if constexpr (requires { matrix.dtype = dtype; }) matrix.dtype = dtype;
-}
-
 }  // namespace
 
 template <>
@@ -108,10 +103,9 @@ kernels::Matrix MatrixOf(const WeightPiece& piece, DType dtype, const char* base
 }
 
 template <>
-kernels::cuda::GpuMatrix MatrixOf(const WeightPiece& piece, DType dtype, const char* base) {
+kernels::cuda::GpuMatrix MatrixOf(const WeightPiece& piece, DType, const char* base) {
   kernels::cuda::GpuMatrix matrix;
   matrix.data = base + piece.offset;
-  SetDType(matrix, dtype);
   matrix.out = piece.rows;
   matrix.in = piece.columns;
   matrix.order = piece.form == WeightForm::kColumns ? kernels::cuda::WeightOrder::kNeurons
