@@ -163,8 +163,8 @@ absl::Status FromProto(const pb::ShardPlan& in, spec::ShardPlan* plan) {
 absl::Status CheckScalars(const pb::LoadRequest& in) {
   PAMIR_RETURN_IF_ERROR(CheckRange("load_format", in.load_format(), 0,
                                    static_cast<int64_t>(flow::LoadFormat::kDummy)));
-  PAMIR_RETURN_IF_ERROR(
-      CheckRange("transport", in.transport(), 0, static_cast<int64_t>(flow::RankTransport::kGloo)));
+  PAMIR_RETURN_IF_ERROR(CheckRange("transport", in.transport(), 0,
+                                   static_cast<int64_t>(flow::RankTransport::kStaged)));
   PAMIR_RETURN_IF_ERROR(CheckRange("threads", in.threads(), 0, kMaxThreads));
   PAMIR_RETURN_IF_ERROR(CheckRange("comm_timeout_ms", in.comm_timeout_ms(), 1, kMaxTimeoutMs));
   PAMIR_RETURN_IF_ERROR(CheckSize("model_directory", in.model_directory().size(), kMaxPathBytes));

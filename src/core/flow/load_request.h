@@ -19,7 +19,7 @@ enum class LoadFormat : uint8_t {
 };
 
 // The same choice as comm::Transport, which core cannot see.
-enum class RankTransport : uint8_t { kAuto, kShm, kGloo };
+enum class RankTransport : uint8_t { kAuto, kShm, kGloo, kNccl, kStaged };
 
 struct LoadRequest {
   Epoch epoch;
