@@ -107,6 +107,18 @@ __device__ __forceinline__ void NormRow(Row<kEach>& x, const NormCudaArgs& args,
   }
 }
 
+// y = x, in y's type.
+template <int kEach>
+__device__ __forceinline__ void StoreRow(const Row<kEach>& x, const NormCudaArgs& args,
+                                         int quadruples) {
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * quadruples;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const int at = threadIdx.x + i * blockDim.x;
+    if (at < quadruples) cuda::StoreFour(args.y, args.y_type, first + at, x[i]);
+  }
+}
+
 template <int kEach>
 __global__ void __launch_bounds__(1024) NormKernel(const __grid_constant__ NormCudaArgs args) {
   const int quadruples = static_cast<int>(args.width / 4);
@@ -117,7 +129,11 @@ __global__ void __launch_bounds__(1024) NormKernel(const __grid_constant__ NormC
   cuda::AwaitPrevious();
   cuda::AllowNext();
   LoadRow<kEach>(x, args, bias, quadruples);
-  if (args.normalize) NormRow<kEach>(x, args, gamma, beta, quadruples);
+  if (args.normalize) {
+    NormRow<kEach>(x, args, gamma, beta, quadruples);
+  } else if (args.y != nullptr) {
+    StoreRow<kEach>(x, args, quadruples);
+  }
 }
 
 template <int kEach>

@@ -26,7 +26,7 @@ struct NormCudaArgs {
   const void* delta = nullptr;  // [rows][width] of delta_type, or null: x stays
   DType delta_type = DType::kFloat16;
   const float* bias = nullptr;   // [width] or null
-  bool normalize = true;         // false: only the addition
+  bool normalize = true;         // false: only the addition; y is then x in y_type
   const float* gamma = nullptr;  // [width] or null: 1
   const float* beta = nullptr;   // [width] or null: 0
   float epsilon = 1e-5f;
