@@ -179,6 +179,31 @@ TEST(FailureTest, AnotherBuildIsRefusedAndItsPlaceStaysFree) {
   EXPECT_THAT(surplus.ToString(), HasSubstr("all 1 places"));
 }
 
+TEST(FailureTest, AWorkerOnAnotherKindOfDeviceIsRefused) {
+  TestCluster cluster(FakeCoordinatorOptions(1, 1));
+  auto options = cluster.WorkerOptionsFor(1);
+  options.self.device = "cuda:0 NVIDIA H100 PCIe (0000:4f:00.0)";
+  const absl::Status refused = cluster.AddWorker(options).Join();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.ToString(), AllOf(HasSubstr("runs on cuda:0 NVIDIA H100 PCIe"),
+                                        HasSubstr("start the worker with --device cpu"),
+                                        HasSubstr("or the coordinator with --device cuda")));
+  EXPECT_TRUE(cluster.AddAllWorkers().ok());
+}
+
+TEST(FailureTest, AClusterOfGpusTakesNoCpu) {
+  auto on_cuda = FakeCoordinatorOptions(1, 1);
+  spec::SetDevice(spec::DeviceKind::kCuda, DType::kFloat16, &on_cuda.load.plan);
+  TestCluster cluster(on_cuda);
+  const absl::Status refused = cluster.AddWorker().Join();
+  EXPECT_THAT(refused.ToString(), AllOf(HasSubstr("runs on cpu, the cluster's ranks on cuda"),
+                                        HasSubstr("start the worker with --device cuda")));
+  auto options = cluster.WorkerOptionsFor(1);
+  options.self.device = "cuda:0 GPU (1)";
+  cluster.AddWorker(options);
+  EXPECT_TRUE(cluster.coordinator().WaitUntilReady(absl::Seconds(10)).ok());
+}
+
 TEST(FailureTest, AWrongTokenIsRefused) {
   TestCluster cluster(FakeCoordinatorOptions(1, 1), {.token = "right"});
   auto options = cluster.WorkerOptionsFor(1);

@@ -1,12 +1,12 @@
 #include <cstring>
 #include <limits>
-#include <map>
 
 #include "absl/synchronization/mutex.h"
 #include "engine/weights/inspect.h"
 #include "engine/weights/rank_weights.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "unit/weights/compare_rank.h"
 #include "unit/weights/test_files.h"
 #include "unit/weights/test_sources.h"
 
@@ -38,151 +38,11 @@ const void* BaseOf(const RankWeights& w) {
   return base;
 }
 
-// Compares what a rank holds with the tensors of the source, element by element.
-class Comparer {
- public:
-  Comparer(const TensorSource& source, DType dtype) : source_(source), dtype_(dtype) {}
-
-  void Matrix(const kernels::Matrix& m, int64_t first_row, const std::string& tensor, Range rows,
-              Range columns) {
-    ASSERT_NE(m.data, nullptr) << tensor;
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(m.data) % 64, 0u) << tensor;
-    EXPECT_EQ(m.dtype, dtype_);
-    EXPECT_EQ(m.in, columns.size()) << tensor;
-    ASSERT_GE(m.out, first_row + rows.size()) << tensor;
-    for (int64_t o = 0; o < rows.size(); ++o) {
-      for (int64_t k = 0; k < m.in; ++k) {
-        ASSERT_EQ(kernels::WeightAt(m, first_row + o, k),
-                  Expected(tensor, rows.begin + o, columns.begin + k, dtype_))
-            << tensor << " " << o << " " << k;
-      }
-    }
-  }
-
-  void Vector(const float* v, const std::string& tensor, Range rows) {
-    ASSERT_NE(v, nullptr) << tensor;
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(v) % 4, 0u);
-    for (int64_t i = 0; i < rows.size(); ++i) {
-      ASSERT_EQ(v[i], Expected(tensor, rows.begin + i, 0, DType::kFloat32)) << tensor << " " << i;
-    }
-  }
-
-  // Element of the source's tensor once it is `to`.
-  float Expected(const std::string& tensor, int64_t row, int64_t column, DType to) {
-    Whole& whole = tensors_[tensor];
-    if (whole.bytes.empty()) Fetch(tensor, whole);
-    char converted[4];
-    StoreFromFloat(to, converted, 0,
-                   LoadAsFloat(whole.dtype, whole.bytes.data(), row * whole.width + column));
-    return LoadAsFloat(to, converted, 0);
-  }
-
- private:
-  struct Whole {
-    DType dtype = DType::kFloat16;
-    int64_t width = 1;
-    std::vector<char> bytes;
-  };
-  void Fetch(const std::string& tensor, Whole& whole) {
-    const TensorInfo info = source_.Find(tensor).value();
-    whole.dtype = info.dtype;
-    whole.width = info.shape.size() == 1 ? 1 : info.shape[1];
-    whole.bytes.resize(static_cast<size_t>(info.shape[0] * whole.width) * SizeOf(info.dtype));
-    ASSERT_TRUE(
-        source_.Read(tensor, {0, info.shape[0]}, {0, whole.width}, whole.bytes.data()).ok());
-  }
-
-  const TensorSource& source_;
-  const DType dtype_;
-  std::map<std::string, Whole> tensors_;
-};
-
-void CompareLayer(Comparer& compare, const spec::ModelSpec& model, const spec::TensorShard& shard,
-                  int64_t index, const LayerWeights& layer) {
-  const std::string name = "model.decoder.layers." + std::to_string(index);
-  const Range hidden{0, model.hidden};
-  const Range attention{shard.heads.begin * model.head_dim(), shard.heads.end * model.head_dim()};
-  int64_t first = 0;
-  for (const char* part : {"q", "k", "v"}) {
-    const std::string projection = name + ".self_attn." + part + "_proj";
-    compare.Matrix(layer.qkv, first, projection + ".weight", attention, hidden);
-    if (model.bias) compare.Vector(layer.qkv_bias + first, projection + ".bias", attention);
-    first += attention.size();
-  }
-  EXPECT_EQ(layer.qkv.out, first);
-  compare.Matrix(layer.out, 0, name + ".self_attn.out_proj.weight", hidden, attention);
-  compare.Matrix(layer.fc1, 0, name + ".fc1.weight", shard.ffn, hidden);
-  compare.Matrix(layer.fc2, 0, name + ".fc2.weight", hidden, shard.ffn);
-  EXPECT_EQ(layer.fc2.layout == kernels::WeightLayout::kNeurons,
-            model.activation == spec::Activation::kRelu);
-  if (model.bias) {
-    compare.Vector(layer.out_bias, name + ".self_attn.out_proj.bias", hidden);
-    compare.Vector(layer.fc1_bias, name + ".fc1.bias", shard.ffn);
-    compare.Vector(layer.fc2_bias, name + ".fc2.bias", hidden);
-  } else {
-    EXPECT_TRUE(!layer.qkv_bias && !layer.out_bias && !layer.fc1_bias && !layer.fc2_bias);
-  }
-  if (model.norm_affine) {
-    compare.Vector(layer.attention_norm.gamma, name + ".self_attn_layer_norm.weight", hidden);
-    compare.Vector(layer.attention_norm.beta, name + ".self_attn_layer_norm.bias", hidden);
-    compare.Vector(layer.ffn_norm.gamma, name + ".final_layer_norm.weight", hidden);
-    compare.Vector(layer.ffn_norm.beta, name + ".final_layer_norm.bias", hidden);
-  } else {
-    EXPECT_TRUE(!layer.attention_norm.gamma && !layer.ffn_norm.beta);
-  }
-}
-
-void CompareEnds(Comparer& compare, const spec::ModelSpec& model, const spec::ShardPlan& plan,
-                 spec::RankPlace place, const RankWeights& w) {
-  const spec::TensorShard& shard = plan.stages[place.stage].shards[place.tensor_index];
-  const bool first = place.stage == 0, last = place.stage + 1 == plan.pipeline();
-  const std::string decoder = "model.decoder.";
-  const Range hidden{0, model.hidden}, embed{0, model.embed};
-  EXPECT_EQ(w.embedding.data != nullptr, first);
-  EXPECT_EQ(w.positions != nullptr, first);
-  EXPECT_EQ(w.lm_head.data != nullptr, last);
-  EXPECT_EQ(w.project_in.data != nullptr, first && model.projected());
-  EXPECT_EQ(w.project_out.data != nullptr, last && model.projected());
-  EXPECT_EQ(w.final_norm.gamma != nullptr, last && model.final_norm && model.norm_affine);
-  if (first) {
-    compare.Matrix(w.embedding, 0, decoder + "embed_tokens.weight", shard.vocab, embed);
-    EXPECT_EQ(w.positions_dtype, plan.weight_dtype);
-    for (int64_t i = 0; i < (model.positions + 2) * model.hidden; ++i) {
-      ASSERT_EQ(LoadAsFloat(w.positions_dtype, w.positions, i),
-                compare.Expected(decoder + "embed_positions.weight", i / model.hidden,
-                                 i % model.hidden, plan.weight_dtype));
-    }
-  }
-  if (w.project_in.data)
-    compare.Matrix(w.project_in, 0, decoder + "project_in.weight", hidden, embed);
-  if (w.project_out.data)
-    compare.Matrix(w.project_out, 0, decoder + "project_out.weight", embed, hidden);
-  if (w.final_norm.gamma) {
-    compare.Vector(w.final_norm.gamma, decoder + "final_layer_norm.weight", hidden);
-    compare.Vector(w.final_norm.beta, decoder + "final_layer_norm.bias", hidden);
-  }
-  if (last) {
-    compare.Matrix(w.lm_head, 0, model.tied ? decoder + "embed_tokens.weight" : "lm_head.weight",
-                   shard.vocab, embed);
-    EXPECT_EQ(w.lm_head.data == w.embedding.data, first && model.tied);
-  }
-}
-
 void CompareRank(const spec::ModelSpec& model, const spec::ShardPlan& plan, int rank,
                  const TensorSource& source) {
   SCOPED_TRACE(model.name + " rank " + std::to_string(rank) + " of " +
                std::to_string(plan.ranks()));
-  const RankWeights w = Load(model, plan, rank, source);
-  EXPECT_EQ(w.bytes, spec::BytesOfRank(model, plan, rank).weights);
-  Comparer compare(source, plan.weight_dtype);
-  const spec::RankPlace place = spec::PlaceOfRank(plan, rank);
-  const spec::StagePlan& stage = plan.stages[place.stage];
-  ASSERT_EQ(w.layers.size(), static_cast<size_t>(stage.layers.size()));
-  for (int64_t i = 0; i < stage.layers.size(); ++i) {
-    CompareLayer(compare, model, stage.shards[place.tensor_index], stage.layers.begin + i,
-                 w.layers[i]);
-  }
-  CompareEnds(compare, model, plan, place, w);
+  CompareWeights(model, plan, rank, source, Load(model, plan, rank, source));
 }
 
 TEST(LoadRankWeights, EveryElementOfEveryVariantIsInItsPlace) {
@@ -347,6 +207,15 @@ TEST_F(SpoiltLoad, AColumnOfAColumnSlice) {
   source_.value = 1e6f;
   EXPECT_THAT(std::string(ErrorOf().message()),
               AllOf(HasSubstr("[3, 240]: 1e+06 is too large for float16")));
+}
+
+TEST(LoadRankWeights, RefusesAPlanForGpus) {
+  const spec::ModelSpec model = OddModel();
+  spec::ShardPlan plan = spec::EvenShardPlan(model, 1, 1).value();
+  spec::SetDevice(spec::DeviceKind::kCuda, DType::kFloat16, &plan);
+  const absl::Status status =
+      LoadRankWeights(model, plan, 0, *MakeDummySource(model, {}), 1, nullptr).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the plan is for cuda"));
 }
 
 TEST(LoadRankWeights, RefusesARankThatIsNotThere) {
