@@ -19,17 +19,25 @@
 #include "absl/time/time.h"
 #include "base/stream.h"
 
+namespace pamir::device {
+class CudaDevice;
+}
+
 namespace pamir::comm {
 
-// Called from one thread (the engine's), but for Abort. Buffers are the caller's; on a GPU back end
-// they are device memory and the call is queued on `stream`.
+// Called from one thread (the engine's), but for Abort. Buffers are the caller's. On a GPU they are
+// device memory, floats 16-byte aligned, and the call is queued on `stream`: a return says that it
+// is queued, not that it is done; what went wrong since shows at the next call. The device is the
+// calling thread's (CudaDevice::Use).
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // "shm", "gloo", "threads", for logs and GetStatus.
+  // "shm", "gloo", "threads", "nccl", "staged-shm", for logs and GetStatus.
   virtual const char* transport() const = 0;
+  // May its operations be captured into a CUDA graph? Such graphs end before the communicator.
+  virtual bool capturable() const { return false; }
 
   // In place, sum of `count` floats in rank order.
   virtual absl::Status AllReduce(float* data, int64_t count, StreamRef stream) = 0;
@@ -52,22 +60,31 @@ class Communicator {
 // this (cluster/worker), tests give one over threads. Its error names the ranks that did not come.
 using ExchangeFn = std::function<absl::StatusOr<std::vector<std::string>>(const std::string& mine)>;
 
+// Goes over the wire; append only.
 enum class Transport : uint8_t {
-  kAuto,  // shared memory where all ranks of the group are on one host, else Gloo
-  kShm,
+  // On GPUs: NCCL where each rank of the group has a GPU of its own and can open NCCL. Otherwise
+  // shared memory where all ranks are on one host, else Gloo; GPU ranks staged over these.
+  kAuto,
+  kShm,  // GPU ranks: staged over it
   kGloo,
+  kNccl,
+  kStaged,  // through pinned memory of the host, over what kAuto gives ranks on CPUs
 };
 
 struct GroupOptions {
   int world_rank = 0;
   std::vector<int> stage_of_rank;  // [world size]
   Transport transport = Transport::kAuto;
-  // Network interface for Gloo ("eth1"); empty = loopback only, and then a peer on another host is
-  // refused with a message that names --data-interface.
+  // Network interface for Gloo and NCCL ("eth1"); empty = loopback only, and then a peer on another
+  // host is refused with a message that names --data-interface.
   std::string data_interface;
   absl::Duration timeout = absl::Seconds(30);
   int64_t max_message_bytes = 0;  // the largest buffer that any operation will carry
   bool spin = true;               // false where the host has fewer cores than ranks: park at once
+  // A rank on a GPU: outlives the groups; null on CPUs. The bus id tells whether ranks of one host
+  // share a GPU; empty: as the device says.
+  const device::CudaDevice* cuda = nullptr;
+  std::string device_bus_id;
 };
 
 // The two groups of a rank: its stage's tensor-parallel ranks, and all ranks (stage to stage).

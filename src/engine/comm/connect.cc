@@ -1,6 +1,8 @@
 // ConnectGroups: three exchanges, made by all ranks in the same order whatever happens. Who I am;
 // where to meet; whether it worked. Each carries either a payload or the error for which a rank
 // gives up, so that all ranks fail together and at once.
+#include "engine/comm/connect.h"
+
 #include <unistd.h>
 
 #include <optional>
@@ -8,10 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "engine/comm/communicator.h"
 #include "engine/comm/connect_blobs.h"
 #include "engine/comm/connect_group.h"
 #include "engine/comm/host_identity.h"
+#include "engine/device/cuda_device.h"
 
 namespace pamir::comm {
 namespace {
@@ -56,13 +58,28 @@ absl::StatusOr<std::vector<std::string>> ExchangeEnvelopes(
   return all;
 }
 
-absl::StatusOr<std::string> Greeting(const GroupOptions& options) {
+using NcclOrWhy = absl::StatusOr<const NcclApi*>;
+
+void DescribeGpu(const GroupOptions& options, const NcclOrWhy& nccl, Hello* hello) {
+  if (options.cuda == nullptr) return;
+  hello->device_bus_id =
+      options.device_bus_id.empty() ? options.cuda->facts().bus_id : options.device_bus_id;
+  if (nccl.ok()) {
+    hello->nccl_version = (*nccl)->version;
+  } else {
+    hello->nccl_problem = std::string(nccl.status().message());
+  }
+}
+
+absl::StatusOr<std::string> Greeting(const GroupOptions& options, const NcclOrWhy& nccl) {
   PAMIR_RETURN_IF_ERROR(CheckOptions(options));
   Hello hello;
   hello.pid = getpid();
   hello.host = HostIdentity();
   hello.loopback = LoopbackIdentity();
   hello.has_interface = !options.data_interface.empty();
+  hello.machine = MachineIdentity();
+  DescribeGpu(options, nccl, &hello);
   hello.world_rank = options.world_rank;
   hello.transport = options.transport;
   hello.max_message_bytes = options.max_message_bytes;
@@ -107,9 +124,10 @@ std::vector<int> AllRanks(const GroupOptions& options) {
 // Both groups through the exchanges two and three.
 class Connection {
  public:
-  Connection(const GroupOptions& options, const std::vector<Hello>& hellos)
-      : stage_(options, RanksOfStage(options), hellos),
-        world_(options, AllRanks(options), hellos) {}
+  Connection(const GroupOptions& options, const std::vector<Hello>& hellos, const NcclApi* nccl)
+      : stage_(options, RanksOfStage(options), hellos, nccl),
+        world_(options, AllRanks(options), hellos, nccl),
+        one_stage_(RanksOfStage(options) == AllRanks(options)) {}
 
   absl::StatusOr<std::string> Offer(const std::string& data_interface) {
     GlooDevice device;
@@ -120,7 +138,9 @@ class Connection {
     }
     comm::Offer offer;
     PAMIR_ASSIGN_OR_RETURN(offer.stage, stage_.Open(device));
-    PAMIR_ASSIGN_OR_RETURN(offer.world, world_.Open(device));
+    if (!Shared()) {
+      PAMIR_ASSIGN_OR_RETURN(offer.world, world_.Open(device));
+    }
     return Encode(offer);
   }
 
@@ -132,32 +152,50 @@ class Connection {
       world.push_back(std::move(offer.world));
     }
     PAMIR_RETURN_IF_ERROR(stage_.Join(stage));
-    PAMIR_RETURN_IF_ERROR(world_.Join(world));
+    if (!Shared()) PAMIR_RETURN_IF_ERROR(world_.Join(world));
     return std::string();
   }
 
   absl::StatusOr<Groups> Start() {
     Groups groups;
     PAMIR_ASSIGN_OR_RETURN(groups.stage, stage_.Start());
-    PAMIR_ASSIGN_OR_RETURN(groups.world, world_.Start());
+    if (Shared()) {
+      groups.world = groups.stage;
+    } else {
+      PAMIR_ASSIGN_OR_RETURN(groups.world, world_.Start());
+    }
     return groups;
   }
 
  private:
+  // NCCL takes hundreds of megabytes of the device for each communicator: one serves both groups
+  // where they are the same ranks.
+  bool Shared() const { return one_stage_ && stage_.kind() == Transport::kNccl; }
+
   GroupConnection stage_;
   GroupConnection world_;
+  const bool one_stage_;
 };
 
 }  // namespace
 
 absl::StatusOr<Groups> ConnectGroups(const GroupOptions& options, const ExchangeFn& exchange) {
+  const bool wanted = options.cuda != nullptr && (options.transport == Transport::kAuto ||
+                                                  options.transport == Transport::kNccl);
+  return ConnectGroupsWith(
+      wanted ? OpenNccl(options.data_interface) : absl::NotFoundError("NCCL is not wanted"),
+      options, exchange);
+}
+
+absl::StatusOr<Groups> ConnectGroupsWith(const NcclOrWhy& nccl, const GroupOptions& options,
+                                         const ExchangeFn& exchange) {
   const size_t ranks = options.stage_of_rank.size();
-  absl::StatusOr<std::string> mine = Greeting(options);
+  absl::StatusOr<std::string> mine = Greeting(options, nccl);
   PAMIR_ASSIGN_OR_RETURN(auto hellos_bytes, ExchangeEnvelopes(exchange, ranks, mine));
   // From here on an error of ours is exchanged before it is returned.
   absl::StatusOr<std::vector<Hello>> hellos = DecodeHellos(options, hellos_bytes);
   std::optional<Connection> connection;
-  if (hellos.ok()) connection.emplace(options, *hellos);
+  if (hellos.ok()) connection.emplace(options, *hellos, nccl.ok() ? *nccl : nullptr);
   mine = hellos.ok() ? connection->Offer(options.data_interface) : hellos.status();
   PAMIR_ASSIGN_OR_RETURN(auto offers, ExchangeEnvelopes(exchange, ranks, mine));
   PAMIR_RETURN_IF_ERROR(ExchangeEnvelopes(exchange, ranks, connection->Join(offers)).status());

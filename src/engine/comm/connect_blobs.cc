@@ -10,8 +10,8 @@
 namespace pamir::comm {
 namespace {
 
-constexpr uint32_t kHelloMagic = 0x31'48'4d'50;  // the last byte is the version of this format
-constexpr uint32_t kOfferMagic = 0x31'4f'4d'50;
+constexpr uint32_t kHelloMagic = 0x32'48'4d'50;  // the last byte is the version of this format
+constexpr uint32_t kOfferMagic = 0x32'4f'4d'50;
 
 // Integers little-endian, as all hosts that Pamir runs on have them; strings and lists behind their
 // length.
@@ -86,6 +86,7 @@ void PutMeeting(Writer& writer, const Meeting& meeting) {
   writer.Put(static_cast<int32_t>(meeting.segment_fd));
   writer.Put(static_cast<uint32_t>(meeting.addresses.size()));
   for (const std::string& address : meeting.addresses) writer.PutString(address);
+  writer.PutString(meeting.nccl_id);
 }
 
 Meeting GetMeeting(Reader& reader) {
@@ -96,6 +97,7 @@ Meeting GetMeeting(Reader& reader) {
   for (uint32_t i = 0; i < addresses; ++i) {
     meeting.addresses.push_back(reader.GetString(kMaxAddressBytes));
   }
+  meeting.nccl_id = reader.GetString(kMaxNcclIdBytes);
   return meeting;
 }
 
@@ -108,6 +110,10 @@ std::string Encode(const Hello& hello) {
   writer.PutString(hello.host);
   writer.PutString(hello.loopback);
   writer.Put(static_cast<uint32_t>(hello.has_interface));
+  writer.PutString(hello.machine);
+  writer.PutString(hello.device_bus_id);
+  writer.Put(static_cast<int32_t>(hello.nccl_version));
+  writer.PutString(hello.nccl_problem.substr(0, kMaxReasonBytes));
   writer.Put(static_cast<int32_t>(hello.world_rank));
   writer.Put(static_cast<uint32_t>(hello.transport));
   writer.Put(hello.max_message_bytes);
@@ -125,8 +131,12 @@ absl::StatusOr<Hello> DecodeHello(const std::string& bytes) {
   hello.host = reader.GetString(kMaxIdentityBytes);
   hello.loopback = reader.GetString(kMaxIdentityBytes);
   hello.has_interface = reader.GetUpTo(1) == 1;
+  hello.machine = reader.GetString(kMaxIdentityBytes);
+  hello.device_bus_id = reader.GetString(kMaxIdentityBytes);
+  hello.nccl_version = reader.Get<int32_t>();
+  hello.nccl_problem = reader.GetString(kMaxReasonBytes);
   hello.world_rank = reader.Get<int32_t>();
-  hello.transport = static_cast<Transport>(reader.GetUpTo(static_cast<size_t>(Transport::kGloo)));
+  hello.transport = static_cast<Transport>(reader.GetUpTo(static_cast<size_t>(Transport::kStaged)));
   hello.max_message_bytes = reader.Get<int64_t>();
   const uint32_t ranks = reader.GetUpTo(kMaxWorldRanks);
   for (uint32_t i = 0; i < ranks; ++i) hello.stage_of_rank.push_back(reader.Get<int32_t>());

@@ -16,6 +16,7 @@ namespace pamir::comm {
 inline constexpr size_t kMaxIdentityBytes = 512;
 inline constexpr size_t kMaxAddressBytes = 192;  // Gloo's own limit
 inline constexpr size_t kMaxReasonBytes = 1024;
+inline constexpr size_t kMaxNcclIdBytes = 256;
 inline constexpr int kMaxWorldRanks = 4096;
 
 // First exchange: who I am and what I was asked for.
@@ -24,6 +25,10 @@ struct Hello {
   std::string host;      // HostIdentity()
   std::string loopback;  // LoopbackIdentity()
   bool has_interface = false;
+  std::string machine;        // MachineIdentity()
+  std::string device_bus_id;  // of the rank's GPU; empty on a CPU
+  int nccl_version = 0;       // 0: not to be had, and why
+  std::string nccl_problem;
   // Must be the same on all ranks, but for world_rank.
   int world_rank = 0;
   Transport transport = Transport::kAuto;
@@ -35,6 +40,7 @@ struct Hello {
 struct Meeting {
   int segment_fd = -1;                 // from the first rank of a shared memory group
   std::vector<std::string> addresses;  // [size of the group] Gloo's, one a pair; own one empty
+  std::string nccl_id;                 // from the first rank of an NCCL group
 };
 struct Offer {
   Meeting stage;

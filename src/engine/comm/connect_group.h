@@ -12,6 +12,7 @@
 #include "engine/comm/communicator.h"
 #include "engine/comm/connect_blobs.h"
 #include "engine/comm/gloo_mesh.h"
+#include "engine/comm/nccl_api.h"
 #include "engine/comm/operation.h"
 #include "engine/comm/shm.h"
 
@@ -19,14 +20,16 @@ namespace pamir::comm {
 
 class GroupConnection {
  public:
-  // members: world ranks, ascending, this rank among them. hellos: [world size].
+  // members: world ranks, ascending, this rank among them. hellos: [world size]. nccl: null where
+  // this rank has none.
   GroupConnection(const GroupOptions& options, std::vector<int> members,
-                  const std::vector<Hello>& hellos);
+                  const std::vector<Hello>& hellos, const NcclApi* nccl);
 
-  // Settles kind(), the same on all members: shared memory where all share it, else Gloo.
-  // INVALID_ARGUMENT where neither is possible.
+  // Settles kind(), the same on all members: as Transport says. INVALID_ARGUMENT where what was
+  // asked for, or all of it, is impossible.
   absl::Status Choose();
-  Transport kind() const { return kind_; }  // kAuto: a group of one needs none
+  // kAuto: a group of one needs none. kShm, kGloo: staged over it on a GPU.
+  Transport kind() const { return kind_; }
 
   // What the others need to meet this rank. `device` may be null if kind() is not kGloo.
   absl::StatusOr<Meeting> Open(const GlooDevice& device);
@@ -36,19 +39,28 @@ class GroupConnection {
 
  private:
   const Hello& hello(int r) const { return hellos_[static_cast<size_t>(r)]; }
+  absl::Status ChooseHost();
   absl::Status CheckShm() const;
   absl::Status CheckGloo() const;
+  absl::Status CheckOnGpus(const char* transport) const;
+  absl::Status CheckNccl() const;
+  absl::Status CheckNcclLibraries() const;
+  absl::Status CheckOwnGpus() const;
   absl::Status JoinShm(const Meeting& leader);
   absl::Status CheckAddresses(const std::vector<Meeting>& meetings) const;
   absl::Status JoinGloo(const std::vector<Meeting>& meetings);
+  absl::StatusOr<std::unique_ptr<Communicator>> StartHost();
 
   const Transport wanted_;
+  const device::CudaDevice* const cuda_;
+  const NcclApi* const nccl_;
   GroupInfo group_;
   std::vector<Hello> hellos_;  // [group size]
   Transport kind_ = Transport::kAuto;
   OwnedFd segment_;  // the leader's, open until all have mapped it
   std::optional<Region> region_;
   std::unique_ptr<GlooMesh> mesh_;
+  std::unique_ptr<Communicator> joined_;  // NCCL's
 };
 
 }  // namespace pamir::comm

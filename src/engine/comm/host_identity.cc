@@ -19,7 +19,9 @@ std::string Namespace(const char* kind) {
   return bytes > 0 ? std::string(target, static_cast<size_t>(bytes)) : "";
 }
 
-std::string BootId() {
+}  // namespace
+
+std::string MachineIdentity() {
   std::string id;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
   if (!id.empty()) return id;
@@ -28,9 +30,7 @@ std::string BootId() {
   return name;
 }
 
-}  // namespace
-
-std::string LoopbackIdentity() { return absl::StrCat(BootId(), " ", Namespace("net")); }
+std::string LoopbackIdentity() { return absl::StrCat(MachineIdentity(), " ", Namespace("net")); }
 
 std::string HostIdentity() {
   // A segment is opened through /proc/<pid>/fd: the number must mean the same process, and the

@@ -9,8 +9,9 @@
 
 namespace pamir::comm {
 
-// group.size() is 1.
-std::unique_ptr<Communicator> SoloCommunicator(GroupInfo group);
+// group.size() is 1. cuda: null for a rank on a CPU; outlives the communicator.
+std::unique_ptr<Communicator> SoloCommunicator(GroupInfo group,
+                                               const device::CudaDevice* cuda = nullptr);
 
 }  // namespace pamir::comm
 

@@ -26,7 +26,12 @@ GroupOptions ForRank(Way way, const RunOptions& run, int rank) {
 
 std::string ConnectAndRun(Way way, const RunOptions& run, int rank, const ExchangeFn& exchange,
                           const RankBody& body) {
-  absl::StatusOr<Groups> groups = ConnectGroups(ForRank(way, run, rank), exchange);
+  GroupOptions options = ForRank(way, run, rank);
+  if (run.prepare) {
+    const absl::Status prepared = run.prepare(options);
+    if (!prepared.ok()) return "preparing: " + prepared.ToString();
+  }
+  absl::StatusOr<Groups> groups = ConnectGroups(options, exchange);
   if (!groups.ok()) return "connecting: " + groups.status().ToString();
   RankContext context{rank, *groups, exchange};
   return body(context);

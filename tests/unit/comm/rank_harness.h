@@ -33,6 +33,8 @@ struct RunOptions {
   absl::Duration timeout = absl::Seconds(30);
   int64_t max_message_bytes = int64_t{8} << 20;
   bool spin = true;
+  // Called by each rank before it connects; an error is its result. May be empty.
+  std::function<absl::Status(GroupOptions& options)> prepare;
 };
 
 inline constexpr char kKilled[] = "(killed)";
