@@ -141,8 +141,8 @@ void Worker::OnGone(absl::Status reason) {
   End(absl::UnavailableError(absl::StrCat("lost the coordinator: ", MessageOf(reason))));
 }
 
-absl::Status RunWorker(WorkerOptions options, RankFactory factory) {
-  return Worker(std::move(options), std::move(factory)).Run();
+absl::Status RunWorker(const WorkerOptions& options, RankFactory factory) {
+  return Worker(options, std::move(factory)).Run();
 }
 
 }  // namespace pamir::worker

@@ -70,7 +70,7 @@ class Worker final : private wire::CoordinatorLinkHandler {
   bool engine_done_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-absl::Status RunWorker(WorkerOptions options, RankFactory factory);
+absl::Status RunWorker(const WorkerOptions& options, RankFactory factory);
 
 }  // namespace pamir::worker
 
