@@ -41,7 +41,7 @@ Launch& Launch::TouchesIfGiven(const char* argument, const void* data, int64_t b
 int Launch::Go(std::function<void()> run) {
   work_.run = std::move(run);
   FakeState& state = FakeState::Current();
-  return state.Return(state.Enqueue(stream_, std::move(work_)));
+  return state.ReturnLaunch(state.Enqueue(stream_, std::move(work_)));
 }
 
 int Refuse() { return FakeState::Current().Return(kInvalidValue); }

@@ -146,7 +146,7 @@ void FillStreams(kernels::CudaApi* api) {
     return State().Return(State().EndCapture(s, graph));
   };
   api->launch_graph = [](void* graph, StreamRef s) {
-    return State().Return(State().LaunchGraph(graph, s));
+    return State().ReturnLaunch(State().LaunchGraph(graph, s));
   };
   api->destroy_graph = [](void* graph) { return State().Return(State().DestroyGraph(graph)); };
 }

@@ -78,7 +78,10 @@ void FakeState::set_device(int device) { thread_state.device = device; }
 
 int FakeState::Return(int error) {
   const int lost = lost_error();
-  if (lost != 0) error = lost;
+  return ReturnLaunch(lost != 0 ? lost : error);
+}
+
+int FakeState::ReturnLaunch(int error) {
   if (error != 0) thread_state.last_error = error;
   return error;
 }

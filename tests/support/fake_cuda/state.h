@@ -91,9 +91,10 @@ class FakeState {
   FakeMemory memory;
   const FakeCudaOptions options;
 
-  // Every call that can fail ends with this: 0, the error that stays, or `error`, which last_error
+  // Every call but launches ends with this: 0, the error that stays, or `error`, which last_error
   // gives once more to the thread.
   int Return(int error);
+  int ReturnLaunch(int error);  // a launch may lose the device and not know it
   int TakeLastError();
   int lost_error() const;
   bool frozen() const;

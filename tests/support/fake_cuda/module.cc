@@ -1,0 +1,27 @@
+// The fake device as a module for PAMIR_CUDA_MODULE, so that whole programs run on it.
+// PAMIR_FAKE_CUDA_DEVICES: how many there are (1); PAMIR_FAKE_CUDA_MEMORY: bytes of each.
+#include <cstdlib>
+
+#include "support/fake_cuda/fake_cuda.h"
+
+namespace {
+
+int64_t FromEnvironment(const char* name, int64_t otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : std::strtoll(value, nullptr, 10);
+}
+
+pamir::testing::FakeCuda* MakeFake() {
+  pamir::testing::FakeCudaOptions options;
+  options.devices = static_cast<int>(FromEnvironment("PAMIR_FAKE_CUDA_DEVICES", options.devices));
+  options.memory_bytes = FromEnvironment("PAMIR_FAKE_CUDA_MEMORY", options.memory_bytes);
+  return new pamir::testing::FakeCuda(options);  // as long as the program
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const pamir::kernels::CudaApi* PamirCudaApi(
+    int version) {
+  static const pamir::testing::FakeCuda* const fake = MakeFake();
+  return version == pamir::kernels::kCudaApiVersion ? fake->api() : nullptr;
+}
