@@ -60,8 +60,8 @@ Room TightestRoom(const spec::ModelSpec& model, const spec::ShardPlan& plan,
     room.block_bytes = spec::KvBytesPerBlock(model, plan, rank);
     room.memory = RankMemory(budget, plan.ranks());
     const int64_t left = room.memory - room.bytes.weights - room.bytes.buffers - kGpuReserve;
-    room.blocks = std::max<int64_t>(0, left) / room.block_bytes;
-    room.missing = BlocksOfASequence(plan) * room.block_bytes - left;
+    room.blocks = std::max<int64_t>(0, left / room.block_bytes - spec::kCudaSpareBlocks);
+    room.missing = (BlocksOfASequence(plan) + spec::kCudaSpareBlocks) * room.block_bytes - left;
     const bool tighter = room.blocks < tightest.blocks ||
                          (room.blocks == tightest.blocks && room.missing > tightest.missing);
     if (rank == 0 || tighter) tightest = room;

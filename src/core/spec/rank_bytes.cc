@@ -33,7 +33,8 @@ int64_t BufferBytes(const ModelSpec& model, const ShardPlan& plan, RankPlace pla
 RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank) {
   RankBytes bytes;
   bytes.weights = WeightLayoutOf(model, plan, rank).bytes;
-  bytes.kv = plan.limits.num_blocks * KvBytesPerBlock(model, plan, rank);
+  const int64_t spare = plan.device == DeviceKind::kCuda ? kCudaSpareBlocks : 0;
+  bytes.kv = (plan.limits.num_blocks + spare) * KvBytesPerBlock(model, plan, rank);
   bytes.buffers = BufferBytes(model, plan, PlaceOfRank(plan, rank));
   return bytes;
 }

@@ -69,6 +69,8 @@ struct ShardPlan {
 inline constexpr int32_t kCudaBlockSize = 16;
 inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in 2-byte types
 inline constexpr int64_t kCudaMaxHeadDim = 256;
+// Blocks behind the plan's last: rows that only fill a step up write there.
+inline constexpr int64_t kCudaSpareBlocks = 1;
 
 // The KV cache's type: fp32 on a CPU; on a GPU fp16 for 2-byte weights and fp32 for fp32 ones.
 DType KvDTypeOf(DeviceKind device, DType weight_dtype);
@@ -98,7 +100,7 @@ absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan);
 // Bytes that a rank holds.
 struct RankBytes {
   int64_t weights = 0;  // exact: WeightLayoutOf(...).bytes
-  int64_t kv = 0;       // exact: num_blocks * KvBytesPerBlock(...)
+  int64_t kv = 0;       // exact: num_blocks (and the spare) * KvBytesPerBlock(...)
   int64_t buffers = 0;  // of a step, without the kernels' scratch, which depends on the threads
   int64_t total() const { return weights + kv + buffers; }
 };

@@ -144,6 +144,8 @@ TEST(BytesOfRank, CudaPadsHeadsOfHalvesOnly) {
   EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 20 * 4);
   SetDevice(DeviceKind::kCuda, DType::kBFloat16, &plan);
   EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 32 * 2);
+  EXPECT_EQ(BytesOfRank(model, plan, 0).kv,
+            (plan.limits.num_blocks + kCudaSpareBlocks) * KvBytesPerBlock(model, plan, 0));
 }
 
 TEST(BytesOfRank, KvAgreesWithTheBytesAToken) {

@@ -99,19 +99,23 @@ TEST_F(LoadCuda, TheModelsThatShip) {
 // Chunks of several pieces on several threads: halves are used again and again.
 TEST_F(LoadCuda, ManyChunksOnAnyNumberOfThreads) {
   spec::ModelSpec model = OddModel();
-  model.vocab = 200'001;
-  model.ffn = 100'000;
+  model.vocab = 60'001;
+  model.ffn = 50'000;
   const auto source = MakeDummySource(model, {});
   const spec::ShardPlan plan = CudaPlan(model, 1, 1, DType::kFloat16, spec::ReluSkip::kFull);
+  const spec::WeightLayout layout = spec::WeightLayoutOf(model, plan, 0);
+  size_t slices = 0;
+  for (const spec::WeightPiece& piece : layout.pieces) slices += piece.sources.size();
   std::string first;
   for (const int threads : {1, 3, 0, 1000}) {
     fake_.ResetCounts();
     const auto weights = Load(model, plan, 0, *source, threads);
     ASSERT_TRUE(weights.ok()) << weights.status();
-    EXPECT_GT(fake_.counts().copies_to_device, 60);
+    // The table, fc1 and fc2 are more than a chunk each.
+    EXPECT_GE(fake_.counts().copies_to_device, static_cast<int64_t>(slices) + 7);
     // Gaps between the pieces hold what the memory held before.
     std::string bytes;
-    for (const spec::WeightPiece& piece : spec::WeightLayoutOf(model, plan, 0).pieces) {
+    for (const spec::WeightPiece& piece : layout.pieces) {
       const char* base = static_cast<const char*>(weights->embedding.data);  // the first piece
       bytes.append(base + piece.offset, static_cast<size_t>(piece.bytes));
     }
