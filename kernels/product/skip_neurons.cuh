@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/product/skip_neurons_cuda.h"
 
@@ -15,10 +16,10 @@ namespace pamir::kernels::cuda::skip {
 constexpr int kRange = static_cast<int>(kSkipRange);
 constexpr int kWarps = static_cast<int>(kSkipRanges);  // a block is a section
 constexpr int kThreads = 32 * kWarps;
-constexpr int kSlab = 256;              // outputs of a block
-constexpr int kLaneOuts = 8;            // outputs of a lane, and neurons that a lane looks at
-constexpr int kSlotBytes = kSlab * 2;   // a neuron's weights
-constexpr int kChunk = 4;               // neurons that are copied and added together
+constexpr int kSlab = 256;             // outputs of a block
+constexpr int kLaneOuts = 8;           // outputs of a lane, and neurons that a lane looks at
+constexpr int kSlotBytes = kSlab * 2;  // a neuron's weights
+constexpr int kChunk = 4;              // neurons that are copied and added together
 static_assert(kRange == 32 * kLaneOuts && kSlab == 32 * kLaneOuts && kSlab == kThreads);
 
 struct Call {
@@ -27,7 +28,6 @@ struct Call {
   float* partials = nullptr;  // [rows][sections][out], and the number of blocks that are done,
   unsigned* done = nullptr;   // [tiles of rows][slabs]
   bool cluster = false;       // the sections of a slab are a cluster
-  bool once = false;          // each weight is read at most once
 };
 
 // A warp's part of the block's shared memory. The lists are ascending.
@@ -58,23 +58,11 @@ struct Layout {
 
 // ---- copies ----
 
-__device__ __forceinline__ uint64_t WeightPolicy(bool once) {
-  uint64_t policy = 0;
+__device__ __forceinline__ void Copy16(void* to, const void* from) {
 #if __CUDA_ARCH__ >= 800
-  if (once) {
-    asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
-  } else {
-    asm("createpolicy.fractional.L2::evict_last.b64 %0;" : "=l"(policy));
-  }
-#endif
-  return policy;
-}
-
-__device__ __forceinline__ void Copy16(void* to, const void* from, uint64_t policy) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
                    static_cast<uint32_t>(__cvta_generic_to_shared(to))),
-               "l"(from), "l"(policy)
+               "l"(from)
                : "memory");
 #else
   *static_cast<uint4*>(to) = *static_cast<const uint4*>(from);
@@ -202,7 +190,7 @@ __device__ __forceinline__ void MaskEntries(const WarpMemory& m, int count) {
 
 template <typename T>
 __device__ __forceinline__ float ToFloat(uint32_t bits) {  // the lower 16
-  if constexpr (sizeof(T) == 2 && std::is_same_v<T, __half>) {
+  if constexpr (std::is_same_v<T, __half>) {
     return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
   } else {
     return __uint_as_float(bits << 16);
@@ -274,7 +262,6 @@ __device__ __forceinline__ void SumRange(float (&sums)[kRows][kLaneOuts], const 
   const SkipNeuronsArgs& a = call.args;
   const int count = ListActive<kRows>(a, tile, range, m);
   const int chunks = (count + kChunk - 1) / kChunk;
-  const uint64_t policy = WeightPolicy(call.once);
   const T* weights = static_cast<const T*>(a.w) + int64_t{range} * kRange * a.out + out;
   const bool live = out < a.out;
   char* slots = m.ring + threadIdx.x % 32 * 16;
@@ -284,8 +271,8 @@ __device__ __forceinline__ void SumRange(float (&sums)[kRows][kLaneOuts], const 
       char* to = slots + chunk % kStages * (kChunk * kSlotBytes);
 #pragma unroll
       for (int u = 0; u < kChunk; ++u) {
-        if (chunk * kChunk + u >= count) break;
-        Copy16(to + u * kSlotBytes, weights + int64_t{four >> (8 * u) & 0xff} * a.out, policy);
+        const T* from = weights + int64_t{four >> (8 * u) & 0xff} * a.out;
+        if (chunk * kChunk + u < count) Copy16(to + u * kSlotBytes, from);
       }
     }
     EndGroup();

@@ -59,6 +59,7 @@ enum class SkipNeuronsWay : uint8_t {
   kBest,     // kCluster where the device can, else kScratch
   kScratch,  // the last block to finish adds what all have left in scratch
   kCluster,  // a cluster of blocks reads each other's shared memory; Hopper, up to 16 sections
+  kSmall,    // kScratch with at most 54 KiB of shared memory a block, as other devices may need
 };
 
 // Enqueues one kernel; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments,
