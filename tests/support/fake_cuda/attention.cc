@@ -18,6 +18,7 @@ using kernels::kTileQueries;
 using kernels::QueryTile;
 
 constexpr float kHalfMax = 65504;
+constexpr int64_t kGridMax = 65535;  // tokens of a launch, those of tiles padded to whole ones
 
 // One token's row of the block table, looked up with care.
 class Cache {
@@ -178,6 +179,12 @@ int64_t ScratchBytes(int64_t tokens, int64_t context_max, int64_t heads, int64_t
   return ScratchUsed(tokens, tokens, context_max, heads, head_dim);
 }
 
+void TouchScratch(const AttentionCudaArgs& a, int64_t tokens, int64_t context_max, Launch* launch) {
+  launch->Touches("scratch", a.scratch,
+                  ScratchUsed(a.scratch_tokens, tokens, context_max, a.kv.heads, a.kv.head_dim),
+                  16);
+}
+
 // Its counters must be zero before a launch, and are after it.
 void CheckScratch(const AttentionCudaArgs& a, const char* name) {
   const auto* counters = static_cast<const uint32_t*>(a.scratch);
@@ -188,7 +195,7 @@ void CheckScratch(const AttentionCudaArgs& a, const char* name) {
 
 int WriteKv(const AttentionCudaArgs& a, int64_t tokens, StreamRef stream) {
   if (tokens == 0) return FakeState::Current().Return(0);
-  if (!Sound(a)) return Refuse();
+  if (!Sound(a) || tokens > kGridMax) return Refuse();
   Launch launch("write_kv", stream);
   TouchTokens(a, 0, tokens, /*out=*/false, &launch);
   return launch.Go([a, tokens] {
@@ -200,14 +207,10 @@ int DecodeAttention(const AttentionCudaArgs& a, int64_t first, int64_t tokens, i
                     StreamRef stream) {
   if (tokens == 0) return FakeState::Current().Return(0);
   const bool scratch = a.type != DType::kFloat32;
-  if (!Sound(a) || (scratch && tokens > a.scratch_tokens)) return Refuse();
+  if (!Sound(a) || tokens > kGridMax || (scratch && tokens > a.scratch_tokens)) return Refuse();
   Launch launch("decode_attention", stream);
   TouchTokens(a, first, tokens, /*out=*/true, &launch);
-  if (scratch) {
-    launch.Touches("scratch", a.scratch,
-                   ScratchUsed(a.scratch_tokens, tokens, context_max, a.kv.heads, a.kv.head_dim),
-                   16);
-  }
+  if (scratch) TouchScratch(a, tokens, context_max, &launch);
   return launch.Go([=] {
     if (scratch) CheckScratch(a, "decode_attention");
     for (int64_t t = first; t < first + tokens; ++t) {
@@ -245,13 +248,16 @@ int PrefillAttention(const AttentionCudaArgs& a, const QueryTile* tiles, int64_t
                      int64_t context_max, StreamRef stream, kernels::PrefillWay) {
   if (count == 0) return FakeState::Current().Return(0);
   const int dim = a.kv.head_dim;
-  const bool slow = a.type != DType::kFloat32 && dim != 64 && dim != 80 && dim != 128;
-  if (!Sound(a) || (slow && count * kTileQueries > a.scratch_tokens)) return Refuse();
-  return Launch("prefill_attention", stream)
-      .Touches("tiles", tiles, count * static_cast<int64_t>(sizeof(QueryTile)))
-      .Go([=] {
-        for (int64_t i = 0; i < count; ++i) RunTile(a, tiles[i], context_max);
-      });
+  const bool scratch = a.type != DType::kFloat32 && dim != 64 && dim != 80 && dim != 128;
+  const int64_t tokens = count * kTileQueries;
+  if (!Sound(a) || tokens > kGridMax || (scratch && tokens > a.scratch_tokens)) return Refuse();
+  Launch launch("prefill_attention", stream);
+  launch.Touches("tiles", tiles, count * static_cast<int64_t>(sizeof(QueryTile)));
+  if (scratch) TouchScratch(a, tokens, context_max, &launch);
+  return launch.Go([=] {
+    if (scratch) CheckScratch(a, "prefill_attention");
+    for (int64_t i = 0; i < count; ++i) RunTile(a, tiles[i], context_max);
+  });
 }
 
 }  // namespace

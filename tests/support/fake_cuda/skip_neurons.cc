@@ -15,10 +15,12 @@ using kernels::cuda::kSkipRange;
 using kernels::cuda::kSkipSection;
 using kernels::cuda::SkipNeuronsArgs;
 
+constexpr int64_t kCounterBytes = 4096;  // of the scratch, zero before and after a launch
+
 int64_t Sections(int64_t in) { return (in + kSkipSection - 1) / kSkipSection; }
 
 size_t ScratchBytes(int64_t rows, int64_t out, int64_t in) {
-  return static_cast<size_t>(rows * Sections(in) * out * 4 + 4096);
+  return static_cast<size_t>(rows * Sections(in) * out * 4 + kCounterBytes);
 }
 
 using Sums = std::vector<float>;
@@ -58,6 +60,9 @@ void RunRow(const SkipNeuronsArgs& a, int64_t row) {
 }
 
 void Run(const SkipNeuronsArgs& a) {
+  const char* counters = static_cast<const char*>(a.scratch);
+  PAMIR_CHECK(std::all_of(counters, counters + kCounterBytes, [](char c) { return c == 0; }),
+              "skip_neurons: the scratch was not zeroed");
   std::vector<int64_t> seen;
   for (int64_t r = 0; r < a.rows; ++r) {
     const int64_t row = a.index != nullptr ? a.index[r] : r;
@@ -76,7 +81,7 @@ int SkipNeurons(const SkipNeuronsArgs& a, StreamRef stream, kernels::cuda::SkipN
   const bool sound = a.type != DType::kFloat32 && a.rows > 0 && a.rows <= a.scratch_rows &&
                      a.rows <= kernels::cuda::kMaxSkipNeuronsRows && a.out > 0 && a.in > 0 &&
                      a.out % 8 == 0 && a.x_stride % 8 == 0 && a.x_stride >= a.in &&
-                     a.y_stride >= a.out && a.in <= kernels::cuda::kMaxSkipInputs;
+                     a.y_stride >= a.out;
   if (!sound) return Refuse();
   const auto scratch = static_cast<int64_t>(ScratchBytes(a.scratch_rows, a.out, a.in));
   return Launch("skip_neurons", stream)

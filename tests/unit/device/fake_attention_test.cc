@@ -112,6 +112,13 @@ TEST_P(FakeAttention, StrangeIndicesAreNamed) {
   EXPECT_DEATH(api().write_kv(args_, kTokens, stream()), "write_kv: block -1");
 }
 
+TEST_P(FakeAttention, RefusesMoreTilesThanALaunchTakes) {
+  const auto* tiles = Device(std::vector<kernels::QueryTile>(512, {0, 1}));
+  EXPECT_EQ(
+      api().prefill_attention(args_, tiles, 512, kContext, stream(), kernels::PrefillWay::kBest),
+      1);
+}
+
 TEST_P(FakeAttention, ScratchMustBeThereAndZeroed) {
   AttentionCudaArgs args = args_;
   if (args_.type == DType::kFloat32) {
