@@ -87,8 +87,7 @@ int EndCapture(StreamRef stream, void** graph) {
   return e;
 }
 
-constexpr CudaApi MakeApi() {
-  CudaApi api = {};
+constexpr void AddRuntime(CudaApi& api) {
   api.error_text = ErrorText;
   api.device_count = [](int* count) -> int { return cudaGetDeviceCount(count); };
   api.describe = Describe;
@@ -137,6 +136,9 @@ constexpr CudaApi MakeApi() {
   api.destroy_graph = [](void* graph) -> int {
     return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
   };
+}
+
+constexpr void AddKernels(CudaApi& api) {
   api.embed = EmbedCuda;
   api.add_positions = AddPositionsCuda;
   api.pick_rows = PickRowsCuda;
@@ -158,6 +160,12 @@ constexpr CudaApi MakeApi() {
   api.tune_product = cuda::TuneProduct;
   api.skip_neurons_scratch_bytes = cuda::SkipNeuronsScratchBytes;
   api.skip_neurons = cuda::SkipNeuronsCuda;
+}
+
+constexpr CudaApi MakeApi() {
+  CudaApi api = {};
+  AddRuntime(api);
+  AddKernels(api);
   return api;
 }
 

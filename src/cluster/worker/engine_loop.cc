@@ -13,6 +13,8 @@ namespace {
 
 // How long a wait for the next step may spin, right behind a step (docs/ARCHITECTURE.md, threads).
 constexpr absl::Duration kSpin = absl::Microseconds(50);
+// While the device computes: how long to look for more work before asking it again.
+constexpr absl::Duration kLookEvery = absl::Microseconds(10);
 constexpr absl::Duration kProgressEvery = absl::Milliseconds(200);
 
 }  // namespace
@@ -40,32 +42,53 @@ absl::Status EngineLoop::Run() {
   bool stepping = false;  // the last work was a step: the next is near
   absl::Status status;
   while (status.ok() && !stop_.load()) {
-    auto works =
-        queue_.PopAll(absl::InfiniteDuration(), stepping && spin_ ? kSpin : absl::ZeroDuration());
+    auto works = TakeWork(stepping);
     for (Work& work : works) {
       stepping = std::holds_alternative<flow::StepPlan>(work);
       status = RunWork(work);
       if (!status.ok() || stop_.load()) break;
     }
+    if (status.ok() && !begun_.empty() && rank_->CanFinish()) status = FinishStep();
   }
   abort_.Clear();
   rank_.reset();
   return stop_.load() ? absl::OkStatus() : status;
 }
 
+// While a step is out, the next one is looked for without sleeping: the device should never wait.
+std::deque<EngineLoop::Work> EngineLoop::TakeWork(bool stepping) {
+  if (begun_.empty()) {
+    return queue_.PopAll(absl::InfiniteDuration(),
+                         stepping && spin_ ? kSpin : absl::ZeroDuration());
+  }
+  return queue_.PopAll(absl::ZeroDuration(),
+                       rank_->CanFinish() ? absl::ZeroDuration() : kLookEvery);
+}
+
 absl::Status EngineLoop::RunWork(Work& work) {
-  if (const auto* plan = std::get_if<flow::StepPlan>(&work)) return Step(*plan);
+  if (const auto* plan = std::get_if<flow::StepPlan>(&work)) return BeginStep(*plan);
+  while (!begun_.empty()) PAMIR_RETURN_IF_ERROR(FinishStep());
   if (const auto* load = std::get_if<wire::Load>(&work)) return Load(*load);
   send_(wire::Drained{});
   return absl::OkStatus();
 }
 
-absl::Status EngineLoop::Step(const flow::StepPlan& plan) {
+absl::Status EngineLoop::BeginStep(const flow::StepPlan& plan) {
   if (plan.epoch != epoch_) return absl::OkStatus();  // of a membership that is gone
   if (rank_ == nullptr) return absl::InternalError("a step came before the rank was loaded");
-  const absl::Time start = absl::Now();
-  PAMIR_ASSIGN_OR_RETURN(flow::StepResult result, rank_->Step(plan));
-  if (result.engine_us == 0) result.engine_us = absl::ToInt64Microseconds(absl::Now() - start);
+  while (static_cast<int>(begun_.size()) > rank_->steps_ahead()) {
+    PAMIR_RETURN_IF_ERROR(FinishStep());
+  }
+  begun_.push_back(absl::Now());
+  return rank_->Begin(plan);
+}
+
+// The oldest step that was begun.
+absl::Status EngineLoop::FinishStep() {
+  PAMIR_ASSIGN_OR_RETURN(flow::StepResult result, rank_->Finish());
+  const absl::Duration took = absl::Now() - begun_.front();
+  begun_.pop_front();
+  if (result.engine_us == 0) result.engine_us = absl::ToInt64Microseconds(took);
   steps_.fetch_add(1, std::memory_order_relaxed);
   send_(result);
   return absl::OkStatus();

@@ -3,6 +3,7 @@
 #define PAMIR_CLUSTER_WORKER_ENGINE_LOOP_H_
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <variant>
@@ -45,9 +46,11 @@ class EngineLoop {
   Epoch epoch() const { return epoch_; }  // the engine's thread
 
  private:
+  std::deque<Work> TakeWork(bool stepping);
   absl::Status RunWork(Work& work);
   absl::Status Load(const wire::Load& load);
-  absl::Status Step(const flow::StepPlan& plan);
+  absl::Status BeginStep(const flow::StepPlan& plan);
+  absl::Status FinishStep();
   void SendProgress(int64_t done, int64_t total) ABSL_LOCKS_EXCLUDED(progress_mutex_);
   RankHooks MakeHooks(RankReport* report);
 
@@ -65,6 +68,7 @@ class EngineLoop {
   Epoch epoch_;
   bool spin_ = false;
   std::unique_ptr<flow::Rank> rank_;
+  std::deque<absl::Time> begun_;  // steps that the rank was given and has not given back
 
   absl::Mutex progress_mutex_;
   absl::Time next_progress_ ABSL_GUARDED_BY(progress_mutex_) = absl::InfinitePast();

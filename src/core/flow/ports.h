@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -98,12 +99,27 @@ class Text {
   virtual TokenId bos() const = 0;         // the leading </s>
 };
 
-// One shard of the model: runs one step on one device. Called from one thread. After an error the
-// rank is dead and says the same for ever.
+// One shard of the model: runs steps on one device. Called from one thread. After an error the rank
+// is dead and says the same for ever.
 class Rank {
  public:
   virtual ~Rank() = default;
   virtual absl::StatusOr<StepResult> Step(const StepPlan& plan) = 0;
+
+  // A rank whose device works by itself can be given the next step before the last one has come
+  // back: up to steps_ahead() + 1 are begun and not finished. They finish in the order in which
+  // they began. Step is Begin and Finish where nothing else is begun. Other ranks leave all this.
+  virtual int steps_ahead() const { return 0; }
+  virtual absl::Status Begin(const StepPlan& plan) {
+    begun_ = Step(plan);
+    return begun_.status();
+  }
+  virtual absl::StatusOr<StepResult> Finish() { return std::move(begun_); }
+  // Finish would not wait.
+  virtual bool CanFinish() { return true; }
+
+ private:
+  absl::StatusOr<StepResult> begun_ = absl::InternalError("no step was begun");
 };
 
 }  // namespace pamir::flow

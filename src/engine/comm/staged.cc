@@ -28,7 +28,7 @@ struct Half {
 
 class Staged final : public Communicator {
  public:
-  Staged(std::unique_ptr<Communicator> host, const device::CudaDevice& device,
+  Staged(std::shared_ptr<Communicator> host, const device::CudaDevice& device,
          int64_t max_message_bytes, int64_t piece_bytes)
       : host_(std::move(host)),
         device_(device),
@@ -73,7 +73,7 @@ class Staged final : public Communicator {
 
   absl::Status Settle(const absl::Status& status);
 
-  const std::unique_ptr<Communicator> host_;
+  const std::shared_ptr<Communicator> host_;
   const device::CudaDevice& device_;
   const int64_t piece_bytes_;
   const std::string name_;
@@ -226,7 +226,7 @@ int64_t StagedPinnedBytes(int64_t max_message_bytes) {
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> MakeStagedCommunicator(
-    std::unique_ptr<Communicator> host, const device::CudaDevice& device, int64_t max_message_bytes,
+    std::shared_ptr<Communicator> host, const device::CudaDevice& device, int64_t max_message_bytes,
     int64_t piece_bytes) {
   PAMIR_CHECK(piece_bytes > 0 && piece_bytes % kFloat == 0,
               absl::StrCat("staging in pieces of ", piece_bytes, " bytes"));

@@ -23,7 +23,7 @@ int64_t StagedPinnedBytes(int64_t max_message_bytes);
 // copy back is queued. `device` outlives it. The host communicator carries at least
 // max_message_bytes. piece_bytes: a multiple of 4, smaller in tests.
 absl::StatusOr<std::unique_ptr<Communicator>> MakeStagedCommunicator(
-    std::unique_ptr<Communicator> host, const device::CudaDevice& device, int64_t max_message_bytes,
+    std::shared_ptr<Communicator> host, const device::CudaDevice& device, int64_t max_message_bytes,
     int64_t piece_bytes = kStagedPieceBytes);
 
 }  // namespace pamir::comm

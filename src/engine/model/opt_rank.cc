@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstring>
-#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,24 +10,12 @@
 #include "core/flow/step_inputs.h"
 #include "engine/model/head.h"
 #include "engine/model/layers.h"
+#include "engine/model/sampled_ids.h"
 #include "engine/model/slots.h"
 #include "engine/model/step_buffers.h"
 
 namespace pamir::model {
 namespace {
-
-// Sampled ids are taken over when a row needs them. At most so many steps' worth may lie unread,
-// and at most so many ids: far below what any transport holds (16 KiB), or the sampling rank would
-// wait in Send for a rank that waits for its next step.
-constexpr size_t kUnreadSampleStepsMax = 8;
-constexpr size_t kUnreadSamplesMax = 1024;
-
-// The slots that a step sampled for, in order: who the ids from the last stage belong to.
-struct AwaitedSample {
-  SlotId slot;
-  uint64_t generation = 0;
-};
-using AwaitedStep = std::vector<AwaitedSample>;
 
 kernels::RowsView ViewOf(const flow::StepInputs& inputs) {
   return {.tokens = static_cast<int64_t>(inputs.positions.size()),
@@ -52,7 +39,8 @@ class OptRank final : public flow::Rank {
         groups_(std::move(groups)),
         buffers_(std::move(buffers)),
         kv_(std::move(kv)),
-        slots_(options.plan.limits, options.model.vocab) {
+        slots_(options.plan.limits, options.model.vocab),
+        sampled_ids_(options_.plan, options_.rank, groups_.world.get(), &slots_) {
     context_.kernel = {.backend = Backend::kCpu, .pool = &pool_};
     context_.model = &options_.model;
     context_.weights = &weights_;
@@ -68,16 +56,12 @@ class OptRank final : public flow::Rank {
  private:
   bool first_stage() const { return place_.stage == 0; }
   bool last_stage() const { return place_.stage + 1 == options_.plan.pipeline(); }
-  int SamplingRank() const { return spec::RankAt(options_.plan, options_.plan.pipeline() - 1, 0); }
 
   absl::Status Run(const flow::StepPlan& plan, flow::StepResult* result);
-  absl::Status TakeSampledIds();
-  absl::Status AppendSampled(const AwaitedStep& step, const int32_t* tokens);
   absl::StatusOr<flow::StepInputs> BuildInputs(const flow::StepPlan& plan);
   absl::Status FillIds(const flow::Row& row, int32_t* ids);
   absl::Status ReceiveHidden(int64_t tokens);
   absl::Status SendHidden(int64_t tokens);
-  AwaitedStep SampledSlots(const flow::StepPlan& plan) const;
   absl::Status ShareSampledIds(const flow::StepPlan& plan, const flow::StepResult& result);
 
   const OptRankOptions options_;
@@ -90,9 +74,8 @@ class OptRank final : public flow::Rank {
   StepBuffers buffers_;
   KvPool kv_;
   SlotTable slots_;
+  SampledIds sampled_ids_;
   LayerContext context_;
-  std::deque<AwaitedStep> awaited_;  // first stage: steps whose sampled ids were not read yet
-  size_t awaited_samples_ = 0;       // in them
   absl::Status dead_;
 };
 
@@ -170,7 +153,7 @@ absl::StatusOr<flow::StepInputs> OptRank::BuildInputs(const flow::StepPlan& plan
 absl::Status OptRank::FillIds(const flow::Row& row, int32_t* ids) {
   const std::vector<TokenId>& known = slots_.at(row.slot).ids;
   const size_t needed = static_cast<size_t>(row.from) + row.count;
-  while (known.size() < needed && !awaited_.empty()) PAMIR_RETURN_IF_ERROR(TakeSampledIds());
+  PAMIR_RETURN_IF_ERROR(sampled_ids_.TakeFor(row.slot, needed));
   if (known.size() < needed) {
     return absl::InternalError(absl::StrCat("plan: row needs ", needed, " ids of slot ",
                                             row.slot.value, ", which has ", known.size()));
@@ -179,59 +162,14 @@ absl::Status OptRank::FillIds(const flow::Row& row, int32_t* ids) {
   return absl::OkStatus();
 }
 
-// The oldest step's sampled ids, from the last stage.
-absl::Status OptRank::TakeSampledIds() {
-  const AwaitedStep step = std::move(awaited_.front());
-  awaited_.pop_front();
-  awaited_samples_ -= step.size();
-  PAMIR_RETURN_IF_ERROR(groups_.world->Recv(
-      SamplingRank(), buffers_.tokens, static_cast<int64_t>(step.size() * sizeof(int32_t)), {}));
-  return AppendSampled(step, buffers_.tokens);
-}
-
-absl::Status OptRank::AppendSampled(const AwaitedStep& step, const int32_t* tokens) {
-  for (size_t i = 0; i < step.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= options_.model.vocab) {
-      return absl::InternalError(absl::StrCat("a sampled id is ", tokens[i]));
-    }
-    slots_.Append(step[i].slot, step[i].generation, tokens[i]);
-  }
-  return absl::OkStatus();
-}
-
-AwaitedStep OptRank::SampledSlots(const flow::StepPlan& plan) const {
-  AwaitedStep slots;
-  for (const flow::Row& row : plan.rows) {
-    if (row.wants == flow::RowWants::kSample) {
-      slots.push_back({row.slot, slots_.at(row.slot).generation});
-    }
-  }
-  return slots;
-}
-
-// The sampling rank sends what it sampled to every other rank of the first stage, which reads it
-// before those rows' next step.
 absl::Status OptRank::ShareSampledIds(const flow::StepPlan& plan, const flow::StepResult& result) {
-  const bool samples = options_.rank == SamplingRank();
-  if (!samples && !first_stage()) return absl::OkStatus();
-  AwaitedStep step = SampledSlots(plan);
-  if (step.empty()) return absl::OkStatus();
-  if (!samples) {
-    awaited_samples_ += step.size();
-    awaited_.push_back(std::move(step));
-    while (awaited_.size() > kUnreadSampleStepsMax || awaited_samples_ > kUnreadSamplesMax) {
-      PAMIR_RETURN_IF_ERROR(TakeSampledIds());
+  if (sampled_ids_.sampling_rank()) {
+    for (size_t i = 0; i < result.sampled.size(); ++i) {
+      buffers_.tokens[i] = result.sampled[i].token;
     }
-    return absl::OkStatus();
+    return sampled_ids_.Send(SampledSlots(plan, slots_), buffers_.tokens);
   }
-  for (size_t i = 0; i < step.size(); ++i) buffers_.tokens[i] = result.sampled[i].token;
-  const int first_stage_ranks = static_cast<int>(options_.plan.stages.front().shards.size());
-  for (int rank = 0; rank < first_stage_ranks; ++rank) {
-    if (rank == options_.rank) continue;
-    PAMIR_RETURN_IF_ERROR(groups_.world->Send(
-        rank, buffers_.tokens, static_cast<int64_t>(step.size() * sizeof(int32_t)), {}));
-  }
-  return first_stage() ? AppendSampled(step, buffers_.tokens) : absl::OkStatus();
+  return first_stage() ? sampled_ids_.Await(SampledSlots(plan, slots_)) : absl::OkStatus();
 }
 
 // Hidden states are the same on all ranks of a stage, so rank j takes them from rank

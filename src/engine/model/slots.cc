@@ -133,9 +133,18 @@ absl::Status SlotTable::CheckRow(const flow::Row& row) const {
   return absl::OkStatus();
 }
 
-void SlotTable::Append(SlotId id, uint64_t generation, TokenId token) {
+absl::Status SlotTable::Append(SlotId id, uint64_t generation, TokenId token) {
+  if (token < 0 || token >= vocab_) {
+    return absl::InternalError(absl::StrCat("a sampled id is ", token));
+  }
   Slot& slot = slots_[id.value];
   if (slot.used && slot.generation == generation) slot.ids.push_back(token);
+  return absl::OkStatus();
+}
+
+void SlotTable::AppendOnDevice(SlotId id, uint64_t generation) {
+  Slot& slot = slots_[id.value];
+  if (slot.used && slot.generation == generation) slot.ids.push_back(kTokenOnDevice);
 }
 
 }  // namespace pamir::model

@@ -14,6 +14,9 @@
 
 namespace pamir::model {
 
+// An id that was sampled on the device and has not left it.
+inline constexpr TokenId kTokenOnDevice = -1;
+
 struct Slot {
   bool used = false;
   uint64_t generation = 0;  // of this use, so that a late token of an earlier use is dropped
@@ -38,8 +41,11 @@ class SlotTable {
 
   const Slot& at(SlotId id) const { return slots_[id.value]; }
 
-  // A sampled token, unless the slot has meanwhile passed to another sequence.
-  void Append(SlotId id, uint64_t generation, TokenId token);
+  // A sampled token, unless the slot has meanwhile passed to another sequence. INTERNAL: there is
+  // no such token.
+  absl::Status Append(SlotId id, uint64_t generation, TokenId token);
+  // The same where only the device knows the token: kTokenOnDevice.
+  void AppendOnDevice(SlotId id, uint64_t generation);
 
  private:
   absl::Status Release(SlotId id);

@@ -4,6 +4,7 @@
 
 #include "base/status_macros.h"
 #include "base/units.h"
+#include "engine/model/carver.h"
 #include "kernels/attention/attention.h"
 #include "kernels/product/product.h"
 
@@ -11,23 +12,6 @@ namespace pamir::model {
 namespace {
 
 constexpr int64_t kAlign = 64;
-
-// Hands out aligned pieces of one allocation; run twice, first to count, then to place.
-class Carver {
- public:
-  explicit Carver(char* base) : base_(base) {}
-
-  template <typename T>
-  void Take(T** piece, int64_t count) {
-    *piece = base_ == nullptr || count == 0 ? nullptr : reinterpret_cast<T*>(base_ + used_);
-    used_ += RoundUp(count * static_cast<int64_t>(sizeof(T)), kAlign);
-  }
-  int64_t used() const { return used_; }
-
- private:
-  char* base_;
-  int64_t used_ = 0;
-};
 
 int64_t ScratchBytes(const spec::ModelSpec& model, const spec::ShardPlan& plan,
                      const spec::TensorShard& shard, int threads) {
@@ -52,7 +36,7 @@ int64_t Carve(const spec::ModelSpec& model, const spec::ShardPlan& plan, int ran
   const int64_t attention_width = shard.heads.size() * model.head_dim();
   const int64_t widest = std::max(model.hidden, model.embed);
 
-  Carver carver(base);
+  Carver carver(base, kAlign);
   carver.Take(&b->x, tokens * model.hidden);
   carver.Take(&b->y, tokens * std::max(widest, attention_width));
   carver.Take(&b->delta, tokens * widest);

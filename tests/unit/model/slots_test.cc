@@ -43,9 +43,9 @@ TEST(SlotTable, DropsALateTokenOfAnEarlierUse) {
   flow::StepPlan reuse = Admit(0, {2, 3}, {BlockId(0)});
   reuse.releases.push_back(SlotId(0));
   ASSERT_TRUE(slots.Apply(reuse).ok());
-  slots.Append(SlotId(0), first_use, 50);
+  ASSERT_TRUE(slots.Append(SlotId(0), first_use, 50).ok());
   EXPECT_EQ(slots.at(SlotId(0)).ids, (std::vector<TokenId>{2, 3}));
-  slots.Append(SlotId(0), slots.at(SlotId(0)).generation, 51);
+  ASSERT_TRUE(slots.Append(SlotId(0), slots.at(SlotId(0)).generation, 51).ok());
   EXPECT_EQ(slots.at(SlotId(0)).ids, (std::vector<TokenId>{2, 3, 51}));
 }
 

@@ -3,7 +3,10 @@
 #include <thread>
 
 #include "base/units.h"
+#include "engine/comm/staged.h"
+#include "engine/model/cuda_rank.h"
 #include "engine/model/opt_rank.h"
+#include "engine/model/step_buffers.h"
 #include "gtest/gtest.h"
 
 namespace pamir::testing {
@@ -36,6 +39,35 @@ ThreadRanks::ThreadRanks(const spec::ModelSpec& model, const spec::ShardPlan& pl
   }
 }
 
+ThreadRanks::ThreadRanks(const spec::ModelSpec& model, const spec::ShardPlan& plan,
+                         const weights::TensorSource& source, const kernels::CudaApi* api,
+                         bool graphs)
+    : plan_(plan) {
+  std::vector<comm::Groups> hosts = ThreadGroups(plan), under = ThreadGroups(plan);
+  for (int rank = 0; rank < plan.ranks(); ++rank) {
+    model::CudaRankParts parts;
+    parts.device = device::CudaDevice::OpenWith(api, 0).value();
+    if (plan.ranks() > 1) {
+      const auto staged = [&](std::shared_ptr<comm::Communicator>& host) {
+        return comm::MakeStagedCommunicator(std::move(host), *parts.device,
+                                            model::MaxMessageBytes(model, plan))
+            .value();
+      };
+      parts.groups.stage = staged(under[rank].stage);
+      parts.groups.world = staged(under[rank].world);
+      parts.host_world = hosts[rank].world;
+    }
+    auto loaded = weights::LoadCudaWeights(model, plan, rank, source, 1, nullptr, *parts.device);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    parts.weights = std::move(loaded).value();
+    model::CudaRankSizes sizes;
+    auto made = model::MakeCudaRank({.model = model, .plan = plan, .rank = rank, .graphs = graphs},
+                                    std::move(parts), &sizes);
+    EXPECT_TRUE(made.ok()) << made.status();
+    ranks_.push_back(std::move(made).value());
+  }
+}
+
 flow::StepResult ThreadRanks::Step(const flow::StepPlan& plan) {
   std::vector<absl::StatusOr<flow::StepResult>> results(ranks_.size());
   std::vector<std::thread> threads;
@@ -57,6 +89,12 @@ spec::ShardPlan SmallPlan(const spec::ModelSpec& model, int tp, int pp) {
                  .max_num_batched_tokens = 256,
                  .max_model_len = static_cast<int32_t>(std::min<int64_t>(model.positions, 512)),
                  .text_vocab = static_cast<int32_t>(model.vocab)};
+  return plan;
+}
+
+spec::ShardPlan SmallCudaPlan(const spec::ModelSpec& model, int tp, int pp, DType type) {
+  spec::ShardPlan plan = SmallPlan(model, tp, pp);
+  spec::SetDevice(spec::DeviceKind::kCuda, type, &plan);
   return plan;
 }
 

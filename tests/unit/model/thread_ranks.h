@@ -11,6 +11,7 @@
 #include "core/spec/shard_plan.h"
 #include "engine/comm/communicator.h"
 #include "engine/weights/tensor_source.h"
+#include "kernels/cuda/cuda_api.h"
 
 namespace pamir::testing {
 
@@ -22,8 +23,15 @@ class ThreadRanks {
   ThreadRanks(const spec::ModelSpec& model, const spec::ShardPlan& plan,
               const weights::TensorSource& source, int threads);
 
+  // On GPUs behind `api`, all ranks on GPU 0; what they say to each other goes through pinned
+  // memory and ThreadGroup. The plan is one for GPUs. The table outlives this.
+  ThreadRanks(const spec::ModelSpec& model, const spec::ShardPlan& plan,
+              const weights::TensorSource& source, const kernels::CudaApi* api, bool graphs = true);
+
   // Runs the plan on all ranks; the sampling rank's answer. The test fails where a rank fails.
   flow::StepResult Step(const flow::StepPlan& plan);
+
+  flow::Rank* rank(int index) { return ranks_[index].get(); }
 
  private:
   const spec::ShardPlan plan_;
@@ -32,6 +40,8 @@ class ThreadRanks {
 
 // A plan with limits for small tests.
 spec::ShardPlan SmallPlan(const spec::ModelSpec& model, int tp, int pp);
+// The same for GPUs, with weights of this type.
+spec::ShardPlan SmallCudaPlan(const spec::ModelSpec& model, int tp, int pp, DType type);
 
 }  // namespace pamir::testing
 
