@@ -67,6 +67,25 @@ absl::Status CheckLimits(const ModelSpec& model, const EngineLimits& limits) {
                    static_cast<int64_t>(limits.num_blocks) * limits.block_size));
 }
 
+absl::Status CheckWidth(const std::string& name, int64_t width) {
+  if (width % kCudaWidthMultiple == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "on a GPU, ", name, " is ", width, "; it must be a multiple of ", kCudaWidthMultiple));
+}
+
+absl::Status CheckWidths(const ModelSpec& model, const ShardPlan& plan) {
+  PAMIR_RETURN_IF_ERROR(CheckWidth("the hidden size", model.hidden));
+  PAMIR_RETURN_IF_ERROR(CheckWidth("the embedding's width", model.embed));
+  for (const StagePlan& stage : plan.stages) {
+    for (const TensorShard& shard : stage.shards) {
+      PAMIR_RETURN_IF_ERROR(CheckWidth("the width of a rank's attention heads together",
+                                       shard.heads.size() * model.head_dim()));
+      PAMIR_RETURN_IF_ERROR(CheckWidth("a rank's number of neurons", shard.ffn.size()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckCuda(const ModelSpec& model, const ShardPlan& plan) {
   if (plan.kv_dtype != KvDTypeOf(plan.device, plan.weight_dtype)) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -75,7 +94,9 @@ absl::Status CheckCuda(const ModelSpec& model, const ShardPlan& plan) {
   }
   PAMIR_RETURN_IF_ERROR(
       CheckBetween("on a GPU, block_size", plan.limits.block_size, kCudaBlockSize, kCudaBlockSize));
-  return CheckBetween("on a GPU, the head dimension", model.head_dim(), 1, kCudaMaxHeadDim);
+  PAMIR_RETURN_IF_ERROR(
+      CheckBetween("on a GPU, the head dimension", model.head_dim(), 1, kCudaMaxHeadDim));
+  return CheckWidths(model, plan);
 }
 
 }  // namespace

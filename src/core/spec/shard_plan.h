@@ -64,11 +64,12 @@ struct ShardPlan {
   friend bool operator==(const ShardPlan&, const ShardPlan&) = default;
 };
 
-// What the attention kernels of a GPU ask for. Theirs are kKvCudaBlock, PaddedHeadDim and
+// What the kernels of a GPU ask for. The attention's are kKvCudaBlock, PaddedHeadDim and
 // kCudaHeadDimMax: engine/weights asserts that they agree, since core includes no kernels.
 inline constexpr int32_t kCudaBlockSize = 16;
 inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in 2-byte types
 inline constexpr int64_t kCudaMaxHeadDim = 256;
+inline constexpr int64_t kCudaWidthMultiple = 8;  // of every vector's length that products take
 // Blocks behind the plan's last: rows that only fill a step up write there.
 inline constexpr int64_t kCudaSpareBlocks = 1;
 
@@ -94,7 +95,7 @@ absl::StatusOr<ShardPlan> EvenShardPlan(const ModelSpec& model, int tp, int pp);
 
 // Every layer, head, neuron and vocabulary row is held exactly once, in rank order; limits are
 // positive and agree: max_model_len within the model's positions and within num_blocks blocks. On a
-// GPU also the types, the block size and the head dimension.
+// GPU also the types, the block size, the head dimension and the widths.
 absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan);
 
 // Bytes that a rank holds.

@@ -127,6 +127,12 @@ TEST(CheckShardPlan, OnCudaTheTypesBlocksAndHeadsAreTheKernels) {
                 "weights in float16 go with a KV cache in float16, not in float32");
   ExpectRefused([&](ShardPlan& p) { cuda(p), p.limits.block_size = 8, p.limits.num_blocks = 256; },
                 "on a GPU, block_size is 8; it must be from 16 to 16");
+  ExpectRefused(
+      [&](ShardPlan& p) {
+        cuda(p);
+        p.stages[0].shards[0].ffn.end = p.stages[0].shards[1].ffn.begin = 1540;
+      },
+      "on a GPU, a rank's number of neurons is 1540; it must be a multiple of 8");
   ModelSpec wide = Model();
   wide.heads = 2;
   ShardPlan plan = Even(wide, 1, 1);
