@@ -3,6 +3,7 @@
 #ifndef PAMIR_KERNELS_ATTENTION_ATTENTION_MMA_CUH_
 #define PAMIR_KERNELS_ATTENTION_ATTENTION_MMA_CUH_
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
@@ -101,6 +102,17 @@ __device__ __forceinline__ float QuadSum(float x) {
   return __fadd_rn(x, __shfl_xor_sync(~0u, x, 2));
 }
 
+// What a tile with this largest score does to the running maximum m: the new one, the factor a of
+// what was added up before, and the tile's P[j] = exp2(score[j] c + shift).
+struct TileFactors {
+  float m, a, shift;
+};
+__device__ __forceinline__ TileFactors NextTile(float m, float tile_max, float c) {
+  const float m_new = fmaxf(m, tile_max);
+  const float base = m_new == -INFINITY ? 0.0f : m_new;  // all keys masked: P = 0
+  return {m_new, Exp2(__fmul_rn(m - base, c)), -__fmul_rn(base, c)};
+}
+
 // One query's part of a tile in one lane: scores of keys 8 n + 2 t + {0, 1}, n = 0 .. 7, t = lane
 // mod 4, as s[n][at], s[n][at + 1]; they become P. Updates m and the lane's part of l; returns a.
 template <int at>
@@ -108,19 +120,16 @@ __device__ __forceinline__ float SoftmaxTile(float (&s)[8][4], float& m, float& 
   float max = s[0][at];
 #pragma unroll
   for (int n = 0; n < 8; ++n) max = fmaxf(max, fmaxf(s[n][at], s[n][at + 1]));
-  const float m_new = fmaxf(m, QuadMax(max));
-  const float base = m_new == -INFINITY ? 0.0f : m_new;  // all keys masked: P = 0
-  const float a = Exp2(__fmul_rn(m - base, c));
-  const float shift = -__fmul_rn(base, c);
-  l = __fmul_rn(l, a);
+  const TileFactors f = NextTile(m, QuadMax(max), c);
+  l = __fmul_rn(l, f.a);
 #pragma unroll
   for (int n = 0; n < 8; ++n) {
-    s[n][at] = Exp2(__fmaf_rn(s[n][at], c, shift));
-    s[n][at + 1] = Exp2(__fmaf_rn(s[n][at + 1], c, shift));
+    s[n][at] = Exp2(__fmaf_rn(s[n][at], c, f.shift));
+    s[n][at + 1] = Exp2(__fmaf_rn(s[n][at + 1], c, f.shift));
     l = __fadd_rn(l, __fadd_rn(s[n][at], s[n][at + 1]));
   }
-  m = m_new;
-  return a;
+  m = f.m;
+  return f.a;
 }
 
 // P of one step of 16 positions as the left operand.
@@ -147,6 +156,50 @@ __device__ __forceinline__ SplitFactors AddSplit(float& total_m, float& total_l,
 }
 __device__ __forceinline__ float AddSplitOutput(float total, float split, SplitFactors f) {
   return __fmaf_rn(split, f.split, __fmul_rn(total, f.total));
+}
+
+// Two neighbouring outputs as fp16 or bf16.
+__device__ __forceinline__ uint32_t PackOutput(DType type, float low, float high) {
+  if (type == DType::kFloat16) return PackHalves(low, high);
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+__device__ __forceinline__ void StoreElement(void* out, DType type, int64_t index, float value) {
+  if (type == DType::kFloat16) {
+    static_cast<half*>(out)[index] = __float2half_rn(value);
+  } else {
+    static_cast<__nv_bfloat16*>(out)[index] = __float2bfloat16_rn(value);
+  }
+}
+
+// What the cache stores: infinities of either sign become the largest finite number.
+__device__ __forceinline__ uint32_t FiniteHalf(uint32_t bits) {
+  return (bits & 0x7fffu) == 0x7c00u ? (bits & 0x8000u) | 0x7bffu : bits;
+}
+__device__ __forceinline__ uint32_t FinitePair(uint32_t bits) {
+  return FiniteHalf(bits & 0xffffu) | FiniteHalf(bits >> 16) << 16;
+}
+
+// Elements d .. d + 7 of a token's head as the cache stores them; zeros behind head_dim.
+__device__ __forceinline__ uint4 KvChunk(const uint16_t* head, int d, int head_dim) {
+  if (head_dim % 8 == 0 && d < head_dim) {
+    const uint4 pairs = __ldcg(reinterpret_cast<const uint4*>(head + d));
+    return {FinitePair(pairs.x), FinitePair(pairs.y), FinitePair(pairs.z), FinitePair(pairs.w)};
+  }
+  uint32_t pairs[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int at = d + 2 * i;
+    const uint32_t low = at < head_dim ? head[at] : 0, high = at + 1 < head_dim ? head[at + 1] : 0;
+    pairs[i] = FinitePair(low | high << 16);
+  }
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
+// Where 8 elements of a position lie in a head's block, in elements.
+__device__ __forceinline__ int ChunkOffset(int position, int chunk, int dim) {
+  const int at = position % kKvCudaBlock;
+  return at / 8 * dim * 8 + chunk * 64 + at % 8 * 8;
 }
 
 // Starts copying the tile's keys (or values): blocks of a head as they lie in the cache, zeros from

@@ -126,6 +126,22 @@ void CheckCompany(Verdicts& verdicts, int head_dim) {
                differences, 0);
 }
 
+// More pieces of work than multiprocessors, handed out in a fixed order; twice in a row.
+void CheckWithoutScratch(Verdicts& verdicts, int head_dim) {
+  AttentionCase c({head_dim, 40, {600, 130}});
+  CUDA_CHECK(WriteKvCuda(c.Args(), c.tokens(), {}));
+  const Bits decode = ByDecode(c);
+  const Buffer<QueryTile> tiles(c.Tiles(100));
+  AttentionCudaArgs args = c.Args();
+  args.scratch = nullptr;
+  c.PoisonOutput();
+  for (int i = 0; i < 2; ++i) {
+    CUDA_CHECK(PrefillAttentionCuda(args, tiles.get(), tiles.size(), c.longest(), {}));
+  }
+  verdicts.Row("head dim " + std::to_string(head_dim) + ": bits, prefill without scratch",
+               Differences(decode, c.Output()), 0);
+}
+
 }  // namespace
 
 int Main(Extent extent) {
@@ -138,6 +154,10 @@ int Main(Extent extent) {
     CheckCase(verdicts, {dim, 3, {1, 15, 16, 17, 63, 64, 65, 255, 256, 257, 700}});
     CheckCase(verdicts, {dim, 2, {700, 130}, true});
     CheckCompany(verdicts, dim);
+  }
+  for (const int dim : {64, 80, 128}) {
+    CheckCase(verdicts, {dim, 40, {1000, 513, 64}});
+    CheckWithoutScratch(verdicts, dim);
   }
   CheckCase(verdicts, {128, 2, {2048}});
   CheckCase(verdicts, {64, 2, {2048}});

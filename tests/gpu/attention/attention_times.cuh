@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "kernels/attention/attention_cuda.h"
@@ -68,21 +69,37 @@ class TimedAttention {
         bytes / (ms * 1e-3) / rate_);
   }
 
-  void Prefill(const TimedBatch& b, kernels::PrefillWay way, const char* name) {
+  using Prefiller = std::function<int(const AttentionCudaArgs&, const kernels::QueryTile*,
+                                      int64_t tiles, int64_t context_max, StreamRef)>;
+
+  // The last tokens_each tokens of each row, causal; the operations counted are those of the keys
+  // before each.
+  void Prefill(const TimedBatch& b, const char* name, const Prefiller& prefill) {
     Prepare(b);
     const size_t halves = kernels::KvCudaPlaneBytes(Blocks(b), b.heads, b.head_dim) / 2;
     std::vector<kernels::QueryTile> list;
-    for (int at = b.context - 128; at >= 0; at -= 128) {
-      for (int r = 0; r < b.rows; ++r) list.push_back({r * b.context + at, 128});
+    for (int at = (b.tokens_each - 1) / 128 * 128; at >= 0; at -= 128) {
+      const int count = std::min(128, b.tokens_each - at);
+      for (int r = 0; r < b.rows; ++r) list.push_back({r * b.tokens_each + at, count});
     }
     const Buffer<kernels::QueryTile> tiles(list);
     const double ms = TimeGraph([&](StreamRef stream) {
-      CUDA_CHECK(kernels::PrefillAttentionCuda(Args(b, 0, halves), tiles.get(), tiles.size(),
-                                               b.context, stream, way));
+      CUDA_CHECK(prefill(Args(b, 0, halves), tiles.get(), tiles.size(), b.context, stream));
     });
-    const double flops = 2.0 * b.rows * b.context * b.context * b.heads * b.head_dim;
-    std::printf("prefill head dim %3d x %2d heads, %d x %d, %-5s: %8.1f us, %.0f TFLOP/s\n",
-                b.head_dim, b.heads, b.rows, b.context, name, ms * 1e3, flops / ms * 1e-9);
+    const double keys = b.tokens_each * (b.context - b.tokens_each / 2.0);
+    const double flops = 4.0 * b.rows * keys * b.heads * b.head_dim;
+    std::printf(
+        "prefill head dim %3d x %2d heads, %2d x %4d behind %4d, %-24s: %8.1f us, %4.0f TFLOP/s\n",
+        b.head_dim, b.heads, b.rows, b.tokens_each, b.context - b.tokens_each, name, ms * 1e3,
+        flops / ms * 1e-9);
+  }
+
+  void Prefill(const TimedBatch& b, kernels::PrefillWay way, const char* name) {
+    Prefill(b, name,
+            [way](const AttentionCudaArgs& args, const kernels::QueryTile* tiles, int64_t count,
+                  int64_t context_max, StreamRef stream) {
+              return kernels::PrefillAttentionCuda(args, tiles, count, context_max, stream, way);
+            });
   }
 
   void Write(const TimedBatch& b) {
@@ -151,7 +168,12 @@ inline void AttentionTimes() {
     timed.Prefill(batch, kernels::PrefillWay::kMma, "mma");
     timed.Prefill(batch, kernels::PrefillWay::kWgmma, "wgmma");
   }
-  timed.Prefill({128, 40, 1, 2048, 2048}, kernels::PrefillWay::kWgmma, "wgmma");
+  for (const auto& [dim, heads] : {std::pair{64, 32}, {128, 40}}) {
+    timed.Prefill({dim, heads, 1, 2048, 2048}, kernels::PrefillWay::kWgmma, "wgmma");
+    timed.Prefill({dim, heads, 4, 2048, 512}, kernels::PrefillWay::kWgmma, "wgmma");
+    timed.Prefill({dim, heads, 1, 512, 512}, kernels::PrefillWay::kWgmma, "wgmma");
+    timed.Prefill({dim, heads, 64, 100, 100}, kernels::PrefillWay::kWgmma, "wgmma");
+  }
   timed.Write({128, 40, 1, 512, 1});
   timed.Write({128, 40, 64, 512, 1});
   timed.Write({128, 40, 4, 2048, 2048});
