@@ -38,7 +38,8 @@ one() {  # TOOL PROGRAM: one line; the status says whether it is clean
   line=$(printf '%-10s %-14s %9s reports, %3d s: %s' "$tool" "$(basename "$program")" \
     "${reports:-no}" $((SECONDS - begin)) "$verdict")
   [ "$verdict" = clean ] && echo "$line" && return 0
-  echo "$line"$'\n'"$(grep -E '=====|FAILED|error' "$log" | head -40)"  # whole, whoever else prints
+  # In one piece, whoever else prints: what was reported or failed, and the end.
+  echo "$line"$'\n'"$(grep -iE '=====|fail|error' "$log" | grep -v 'Host Frame' | head -30)"$'\n'"$(tail -5 "$log")"
   return 1
 }
 
