@@ -1,5 +1,22 @@
 # The GPU back end (-DPAMIR_CUDA=ON): a module that the program opens at run time, so that it starts
-# where no driver is. Nothing here touches the targets of a build without CUDA.
+# where no driver is. Nothing here touches the targets of a build without CUDA. PAMIR_CUDA: ON, OFF
+# or AUTO; PAMIR_WITH_CUDA says what became of it.
+
+set(PAMIR_WITH_CUDA OFF)
+if(NOT PAMIR_CUDA)
+  return()
+endif()
+if(PAMIR_CUDA STREQUAL "AUTO")
+  find_package(CUDAToolkit 12.4 QUIET)
+  if(NOT CUDAToolkit_FOUND OR NOT CUDAToolkit_NVCC_EXECUTABLE)
+    message(STATUS "No CUDA toolkit (nvcc 12.4 or newer): Pamir is built for CPUs only")
+    return()
+  endif()
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+  endif()
+endif()
+set(PAMIR_WITH_CUDA ON)
 
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES "90a-real;80;75" CACHE STRING "GPU architectures; 90a: Hopper's own instructions")
