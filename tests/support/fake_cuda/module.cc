@@ -1,6 +1,7 @@
 // The fake device as a module for PAMIR_CUDA_MODULE, so that whole programs run on it.
-// PAMIR_FAKE_CUDA_DEVICES: how many there are (1); PAMIR_FAKE_CUDA_MEMORY: bytes of each (2 GiB,
-// for a KV cache takes what is there, and all of it is filled).
+// FAKE_CUDA_DEVICES: how many there are (1); FAKE_CUDA_MEMORY: bytes of each (2 GiB, for a KV cache
+// takes what is there, and all of it is filled). Not PAMIR_*: `pamir serve` keeps those from its
+// workers. Several ranks need --transport staged: NCCL knows no fake devices.
 #include <cstdlib>
 
 #include "support/fake_cuda/fake_cuda.h"
@@ -14,8 +15,8 @@ int64_t FromEnvironment(const char* name, int64_t otherwise) {
 
 pamir::testing::FakeCuda* MakeFake() {
   pamir::testing::FakeCudaOptions options;
-  options.devices = static_cast<int>(FromEnvironment("PAMIR_FAKE_CUDA_DEVICES", options.devices));
-  options.memory_bytes = FromEnvironment("PAMIR_FAKE_CUDA_MEMORY", int64_t{2} << 30);
+  options.devices = static_cast<int>(FromEnvironment("FAKE_CUDA_DEVICES", options.devices));
+  options.memory_bytes = FromEnvironment("FAKE_CUDA_MEMORY", int64_t{2} << 30);
   return new pamir::testing::FakeCuda(options);  // as long as the program
 }
 
