@@ -8,6 +8,9 @@
 namespace pamir::model {
 namespace {
 
+// PrefillAttentionCuda takes fewer than 65536 queries' worth of tiles.
+constexpr int64_t kMaxTilesOfLaunch = 65535 / kernels::kTileQueries;
+
 using CudaLayer = weights::LayerWeightsOf<kernels::cuda::GpuMatrix>;
 
 template <typename T>
@@ -99,9 +102,9 @@ absl::Status AttendTiles(const CudaContext& c, const CudaStep& step,
   PAMIR_RETURN_IF_ERROR(c.device->Check(
       c.api().write_kv(behind, shape.tokens - shape.decoding, c.stream), "write the KV cache"));
   const kernels::QueryTile* tiles = Input<kernels::QueryTile>(c, step.at.tiles);
-  // Head dims without a fast path need scratch for each tile.
+  // Head dims without a fast path need scratch for each tile; a launch takes so many at most.
   const int64_t at_once =
-      c.buffers->attention_tiles == 0 ? shape.tiles : c.buffers->attention_tiles;
+      c.buffers->attention_tiles == 0 ? kMaxTilesOfLaunch : c.buffers->attention_tiles;
   for (int64_t done = 0; done < shape.tiles; done += at_once) {
     PAMIR_RETURN_IF_ERROR(c.device->Check(
         c.api().prefill_attention(args, tiles + done, std::min(at_once, shape.tiles - done),
