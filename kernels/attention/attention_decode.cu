@@ -1,5 +1,5 @@
-// Attention of single tokens: a block of threads for one split of one head, so that few tokens with
-// long contexts still fill the device. Bound by reading the cache.
+// Attention of single tokens on any device: a block of threads for one split of one head, so that
+// few tokens with long contexts still fill the device. Bound by reading the cache.
 //
 // All 16 rows of the tensor cores' left operand hold the same query. Per tile, warp w multiplies
 // the keys of block w and hands its 16 scores to the others; then every warp does the softmax for
@@ -117,7 +117,7 @@ __device__ __forceinline__ Partials PartialsOf(const DecodeCall& call, const Wor
 
 // The last of a token's splits to finish adds them all, in ascending order.
 __device__ __forceinline__ void AddSplits(const DecodeCall& call, const Work& w,
-                                          const Partials& partials, half* out) {
+                                          const Partials& partials) {
   const float c = call.args.scale * kLog2E;
   const int d = threadIdx.x * 2;
   float m = -INFINITY, l = 0, o0 = 0, o1 = 0;
@@ -131,8 +131,13 @@ __device__ __forceinline__ void AddSplits(const DecodeCall& call, const Work& w,
     o1 = AddSplitOutput(o1, o.y, f);
   }
   const float inverse = 1.0f / l;
-  if (d < call.args.kv.head_dim) out[d] = __float2half_rn(__fmul_rn(o0, inverse));
-  if (d + 1 < call.args.kv.head_dim) out[d + 1] = __float2half_rn(__fmul_rn(o1, inverse));
+  const int head_dim = call.args.kv.head_dim;
+  const int64_t at = w.token * call.args.out_stride + static_cast<int64_t>(w.head) * head_dim + d;
+  const auto store = [&](int64_t index, float value) {
+    StoreElement(call.args.out, call.args.out_type, index, value);
+  };
+  if (d < head_dim) store(at, __fmul_rn(o0, inverse));
+  if (d + 1 < head_dim) store(at + 1, __fmul_rn(o1, inverse));
 }
 
 template <int D>
@@ -162,9 +167,27 @@ __device__ __forceinline__ void Finish(const DecodeCall& call, const Work& w, fl
   }
   __syncthreads();
   if (!last) return;
-  half* out = static_cast<half*>(call.args.out) + w.token * call.args.out_stride +
-              static_cast<int64_t>(w.head) * call.args.kv.head_dim;
-  AddSplits(call, w, partials, out);
+  AddSplits(call, w, partials);
+}
+
+// The token's own k and v, from qkv to the cache and to the tile in shared memory that has its
+// position. block: the id of the position's block.
+__device__ __forceinline__ void PutOwn(const AttentionCudaArgs& args, const Work& w, half* keys,
+                                       int block) {
+  const int chunks = w.dim / 8, i = threadIdx.x;
+  if (i >= 2 * chunks) return;
+  const int part = i / chunks, chunk = i - part * chunks;  // k, v
+  const uint16_t* from =
+      static_cast<const uint16_t*>(args.qkv) + w.token * args.qkv_stride +
+      (static_cast<int64_t>(part + 1) * args.kv.heads + w.head) * args.kv.head_dim;
+  const uint4 own = KvChunk(from, chunk * 8, args.kv.head_dim);
+  const int position = w.context - 1, at = ChunkOffset(position, chunk, w.dim);
+  half* plane = static_cast<half*>(part == 0 ? args.kv.k : args.kv.v);
+  plane += (static_cast<int64_t>(block) * args.kv.heads + w.head) * (kKvCudaBlock * w.dim);
+  *reinterpret_cast<uint4*>(plane + at) = own;
+  const int tile_block = position % kTileKeys / kKvCudaBlock;
+  half* tile = keys + (part * kTileKeys + tile_block * kKvCudaBlock) * w.dim;
+  *reinterpret_cast<uint4*>(tile + at) = own;
 }
 
 template <int D>
@@ -175,10 +198,12 @@ __device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, ha
   const int first = w.split * kSplitKeys;
   const int tiles = (min(w.context - first, kSplitKeys) + kTileKeys - 1) / kTileKeys;
   const int plane = kTileKeys * dim;
+  const int stored = w.context - (args.write_kv ? 1 : 0);  // keys to be read from the cache
+  const bool own = args.write_kv && w.split == w.splits - 1;
   const auto copy = [&](int tile) {
     if (tile < tiles) {
       CopyStage<kThreads>(stages + tile % kStages * 2 * plane, args.kv, ids + tile * kTileBlocks,
-                          w.head, dim, first + tile * kTileKeys, w.context);
+                          w.head, dim, first + tile * kTileKeys, stored);
     }
     CommitCopies();
   };
@@ -195,7 +220,11 @@ __device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, ha
   for (int tile = 0; tile < tiles; ++tile) {
     AwaitCopies<kStages - 1>();
     __syncthreads();
-    const half* keys = stages + tile % kStages * 2 * plane;
+    half* keys = stages + tile % kStages * 2 * plane;
+    if (own && tile == tiles - 1) {
+      PutOwn(args, w, keys, ids[(w.context - 1 - first) / kKvCudaBlock]);
+      __syncthreads();
+    }
     float* row = scores[tile % 2];
     Scores<D>(row + warp * 16, q, keys + warp * 16 * dim, dim,
               w.context - first - tile * kTileKeys - warp * 16);

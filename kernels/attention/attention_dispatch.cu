@@ -46,13 +46,24 @@ cuda::DecodeCall MakeCall(const AttentionCudaArgs& args, int64_t tokens, int64_t
   return call;
 }
 
-// wgmma needs a 9.0 device, and code compiled for 90a: a build for older ones alone ("80", run on a
-// 9.0 device from its PTX) traps there.
-bool HasWgmma() {
+// Its shared memory tells which code the device would run: a build for older ones alone ("80", run
+// on a 9.0 device from its PTX) has none of Hopper's own instructions.
+__global__ void Probe(int* out) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  __shared__ int mark[32];
+  mark[threadIdx.x] = *out;
+  __syncthreads();
+  *out = mark[31 - threadIdx.x];
+#endif
+}
+
+bool HasHopper() {
   int device = 0, major = 0;
   if (cudaGetDevice(&device) != cudaSuccess) return false;
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  return major == 9;
+  cudaFuncAttributes probe = {};
+  return major == 9 && cudaFuncGetAttributes(&probe, Probe) == cudaSuccess &&
+         probe.sharedSizeBytes > 0;
 }
 
 }  // namespace
@@ -66,17 +77,7 @@ int64_t AttentionCudaScratchBytes(int64_t tokens, int64_t context_max, int64_t h
 
 int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t tokens,
                         int64_t context_max, StreamRef stream) {
-  if (tokens == 0) return cudaSuccess;
-  if (!Valid(args) || tokens > kGridMax) return cudaErrorInvalidValue;
-  if (args.type == DType::kFloat32) {
-    const int error =
-        args.write_kv ? cuda::WriteKvFloat32(From(args, first), tokens, stream) : cudaSuccess;
-    return error != cudaSuccess ? error : cuda::AttendFloat32(args, first, nullptr, tokens, stream);
-  }
-  if (tokens > args.scratch_tokens) return cudaErrorInvalidValue;
-  cuda::DecodeCall call = MakeCall(args, tokens, context_max);
-  call.first = first;
-  return cuda::LaunchDecode(call, tokens, stream);
+  return cuda::DecodeBy(cuda::DecodeWay::kBest, 0, args, first, tokens, context_max, stream);
 }
 
 int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
@@ -92,11 +93,32 @@ int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, 
     call.tiles = tiles;
     return cuda::LaunchDecode(call, count * kTileQueries, stream);
   }
-  if (way == PrefillWay::kBest) way = HasWgmma() ? PrefillWay::kWgmma : PrefillWay::kMma;
+  if (way == PrefillWay::kBest) way = HasHopper() ? PrefillWay::kWgmma : PrefillWay::kMma;
   if (way == PrefillWay::kMma) {
     return cuda::LaunchPrefillMma(args, tiles, count, context_max, stream);
   }
   return cuda::LaunchPrefillWgmma(args, tiles, count, context_max, stream);
 }
+
+namespace cuda {
+
+int DecodeBy(DecodeWay way, int cluster, const AttentionCudaArgs& args, int64_t first,
+             int64_t tokens, int64_t context_max, StreamRef stream) {
+  if (tokens == 0) return cudaSuccess;
+  if (!Valid(args) || tokens > kGridMax) return cudaErrorInvalidValue;
+  if (args.type == DType::kFloat32) {
+    const int error = args.write_kv ? WriteKvFloat32(From(args, first), tokens, stream) : 0;
+    return error != cudaSuccess ? error : AttendFloat32(args, first, nullptr, tokens, stream);
+  }
+  if (tokens > args.scratch_tokens) return cudaErrorInvalidValue;
+  DecodeCall call = MakeCall(args, tokens, context_max);
+  call.first = first;
+  call.cluster = cluster;
+  const bool hopper = way != DecodeWay::kMma && HasDecodeHopper(call) && HasHopper();
+  if (way == DecodeWay::kHopper && !hopper) return cudaErrorInvalidValue;
+  return hopper ? LaunchDecodeHopper(call, tokens, stream) : LaunchDecode(call, tokens, stream);
+}
+
+}  // namespace cuda
 
 }  // namespace pamir::kernels

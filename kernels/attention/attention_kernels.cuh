@@ -14,11 +14,22 @@ struct DecodeCall {
   const QueryTile* tiles = nullptr;  // token i is the (i mod kTileQueries)-th of tile i / that
   int dim = 0;                       // padded head dim
   int splits_max = 1;
+  int cluster = 0;               // blocks that share a token and head on Hopper; 0: chosen
   unsigned* counters = nullptr;  // [tokens][heads], 0 between calls
   float2* partial_ml = nullptr;  // [tokens][heads][splits_max]
   float* partial_o = nullptr;    // [tokens][heads][splits_max][dim]
 };
 int LaunchDecode(const DecodeCall& call, int64_t tokens, StreamRef stream);
+
+// Only for devices of 9.0 with code of 90a, and where Has... says so (head_dim 64, 80, 128; splits
+// whose sums fit into shared memory).
+bool HasDecodeHopper(const DecodeCall& call);
+int LaunchDecodeHopper(const DecodeCall& call, int64_t tokens, StreamRef stream);
+
+// How DecodeAttentionCuda works; the bits are the same.
+enum class DecodeWay { kBest, kMma, kHopper };
+int DecodeBy(DecodeWay way, int cluster, const AttentionCudaArgs& args, int64_t first,
+             int64_t tokens, int64_t context_max, StreamRef stream);
 
 // head_dim 64, 80 or 128.
 int LaunchPrefillMma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,

@@ -1,7 +1,6 @@
 // The write into the cache: 16 bytes (8 elements of one token) a thread.
-#include <cuda_fp16.h>
-
 #include "kernels/attention/attention_kernels.cuh"
+#include "kernels/attention/attention_mma.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace pamir::kernels {
@@ -9,24 +8,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 8;
-
-// Infinities of either sign become the largest finite number.
-__device__ __forceinline__ uint32_t Finite(uint32_t bits) {
-  return (bits & 0x7fffu) == 0x7c00u ? (bits & 0x8000u) | 0x7bffu : bits;
-}
-
-// Elements d .. d + 7 of a head as four pairs; zeros behind head_dim.
-__device__ __forceinline__ uint4 LoadChunk(const uint16_t* head, int d, int head_dim) {
-  uint32_t pairs[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int at = d + 2 * i;
-    const uint32_t low = at < head_dim ? Finite(head[at]) : 0;
-    const uint32_t high = at + 1 < head_dim ? Finite(head[at + 1]) : 0;
-    pairs[i] = low | high << 16;
-  }
-  return {pairs[0], pairs[1], pairs[2], pairs[3]};
-}
 
 // Grid: (chunks of all heads / kThreads, tokens, 2: k and v).
 __global__ void __launch_bounds__(kThreads)
@@ -44,10 +25,9 @@ __global__ void __launch_bounds__(kThreads)
   const uint16_t* from = static_cast<const uint16_t*>(args.qkv) + token * args.qkv_stride +
                          (part * args.kv.heads + head) * args.kv.head_dim;
   uint16_t* plane = static_cast<uint16_t*>(blockIdx.z == 0 ? args.kv.k : args.kv.v);
-  const int at = position % kKvCudaBlock;
   uint16_t* to = plane + (block * args.kv.heads + head) * (kKvCudaBlock * dim) +
-                 (at / 8) * dim * 8 + chunk * 64 + at % 8 * kChunk;
-  *reinterpret_cast<uint4*>(to) = LoadChunk(from, chunk * kChunk, args.kv.head_dim);
+                 cuda::ChunkOffset(position, chunk, dim);
+  *reinterpret_cast<uint4*>(to) = cuda::KvChunk(from, chunk * kChunk, args.kv.head_dim);
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ struct Shape {
   unsigned threads = 1;
   size_t shared_bytes = 0;
   bool dependent = false;  // programmatic dependent launch; devices before 9.0 refuse it
-  unsigned cluster = 1;    // blocks of a cluster; more than 1 on 9.0 and later only
+  unsigned cluster = 0;    // blocks of a cluster, 9.0 and later only; 0: no clusters
 };
 
 // Returns a cudaError_t as int. Raises the kernel's limit of shared memory where it needs more.
@@ -56,7 +56,7 @@ int Launch(StreamRef stream, const Shape& shape, void (*kernel)(Parameters...),
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
   }
-  if (shape.cluster > 1) {
+  if (shape.cluster > 0) {
     cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim.x = shape.cluster;

@@ -58,6 +58,22 @@ class AttentionCase {
   int row_start(int row) const { return row_start_[row]; }
   const CaseShape& shape() const { return shape_; }
 
+  // One element of q, k and v of a token.
+  void SetInput(int token, int64_t index, half value) {
+    host_[token * stride_ + index] = value;
+    qkv_->Set(host_);
+  }
+  const std::vector<half>& input() const { return host_; }
+  int64_t stride() const { return stride_; }
+  int64_t width() const { return width_; }
+
+  // Keys, then values.
+  std::vector<uint16_t> Cache() const {
+    std::vector<uint16_t> cache = k_->Get();
+    const std::vector<uint16_t> values = v_->Get();
+    cache.insert(cache.end(), values.begin(), values.end());
+    return cache;
+  }
   void PoisonCache() { k_->FillBytes(0xff), v_->FillBytes(0xff); }  // NaN
   void PoisonOutput() { out_->FillBytes(0xff); }
   std::vector<uint16_t> Output() const {
