@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -93,10 +94,13 @@ absl::Status NcclComm::TooLate(Operation op) const {
 
 absl::Status NcclComm::Fail(const absl::Status& why) {
   error_.Set(why);
-  const std::lock_guard lock(mutex_);
-  // Returns at once, as the communicator is non-blocking; NCCL ends its kernels and then itself.
-  if (comm_ != nullptr) api_.abort(comm_);
-  comm_ = nullptr;
+  void* ended;
+  {
+    const std::lock_guard lock(mutex_);
+    ended = std::exchange(comm_, nullptr);
+  }
+  // Without the lock: NCCL may take its time, and later calls are to return at once.
+  if (ended != nullptr) api_.abort(ended);
   return error_.Get();
 }
 

@@ -151,6 +151,7 @@ TEST_P(GpuTransportTest, WrongArgumentsEndIt) {
 TEST_P(GpuTransportTest, ALostDeviceEndsIt) {
   Run(2, [this](GpuRank& at) -> std::string {
     const DeviceFloats data(at, 8);
+    WANT(at.exchange("both have their floats").ok());
     if (at.rank == 0) {
       fake_.FailLaunch(1);
       const int error = at.device.api().rank_sum(
