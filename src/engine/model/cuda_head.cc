@@ -65,9 +65,9 @@ absl::StatusOr<const void*> Hidden(const CudaContext& c, const CudaStep& step, i
 // The ranks' columns side by side on the stage's first rank; null on the others.
 absl::StatusOr<const float*> GatherLogits(const CudaContext& c, int64_t count) {
   const CudaBuffers& b = *c.buffers;
-  if (c.stage == nullptr) return b.shard_logits;
-  std::vector<int64_t> counts;
   const auto& shards = c.plan->stages.back().shards;
+  if (shards.size() == 1) return b.shard_logits;
+  std::vector<int64_t> counts;
   for (const spec::TensorShard& shard : shards) counts.push_back(count * shard.vocab.size());
   PAMIR_RETURN_IF_ERROR(c.stage->Gather(0, b.shard_logits, counts, b.gathered_logits, c.stream));
   if (c.tensor_index != 0) return nullptr;
