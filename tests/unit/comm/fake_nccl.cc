@@ -2,7 +2,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -13,6 +12,8 @@
 
 namespace pamir::comm {
 namespace {
+
+constexpr int kCudaError = 1;  // ncclUnhandledCudaError
 
 using Message = std::vector<char>;
 
@@ -27,6 +28,7 @@ struct Receive {
   int from;
   char* to;
   size_t bytes;
+  StreamRef stream;
 };
 
 struct Comm {
@@ -94,6 +96,12 @@ int Init(void** comm, int ranks, const char* id, int rank) {
   return kNcclInProgress;
 }
 
+// In the stream's order; the fake GPU dies where that is not the device's memory. An error where
+// the device is lost.
+int Copy(void* to, const void* from, size_t bytes, StreamRef stream) {
+  return state->cuda->copy(to, from, static_cast<int64_t>(bytes), stream) == 0 ? 0 : kCudaError;
+}
+
 // Takes what has come, in order.
 bool Progress(Comm* comm) {
   while (!comm->pending.empty()) {
@@ -101,7 +109,7 @@ bool Progress(Comm* comm) {
     std::deque<Message>& mail = comm->group->mail[{next.from, comm->rank}];
     if (mail.empty()) return false;
     if (mail.front().size() != next.bytes) Die("ranks send and receive different sizes");
-    std::memcpy(next.to, mail.front().data(), next.bytes);
+    Copy(next.to, mail.front().data(), next.bytes, next.stream);
     mail.pop_front();
     comm->pending.pop_front();
   }
@@ -137,16 +145,22 @@ int GroupStart() {
 
 int GroupEnd() {
   grouped = false;
-  for (const Call& call : calls) state->cuda->synchronize_stream(call.stream);
+  for (const Call& call : calls) {
+    if (!call.send) continue;
+    Message message(call.bytes);
+    const int error = Copy(message.data(), call.data, call.bytes, call.stream);
+    if (error != 0) {
+      calls.clear();
+      return error;
+    }
+    const std::lock_guard lock(state->mutex);
+    const Comm* comm = Alive(call.comm);
+    comm->group->mail[{comm->rank, call.peer}].push_back(std::move(message));
+  }
   const std::lock_guard lock(state->mutex);
   for (const Call& call : calls) {
-    Comm* comm = Alive(call.comm);
-    if (call.send) {
-      comm->group->mail[{comm->rank, call.peer}].emplace_back(call.data, call.data + call.bytes);
-    }
-  }
-  for (const Call& call : calls) {
-    if (!call.send) call.comm->pending.push_back({call.peer, call.data, call.bytes});
+    if (call.send) continue;
+    Alive(call.comm)->pending.push_back({call.peer, call.data, call.bytes, call.stream});
   }
   calls.clear();
   return kNcclInProgress;
