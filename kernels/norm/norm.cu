@@ -3,20 +3,14 @@
 #include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/norm/norm_parts.cuh"
 
 namespace pamir::kernels {
 namespace {
 
-constexpr int kWarp = 32;
-constexpr int kEachMax = 4;  // quadruples of a thread
+using namespace norm_parts;  // NOLINT: this file's own arithmetic
 
-__device__ __forceinline__ float WarpSum(float x) {
-#pragma unroll
-  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) {
-    x = __fadd_rn(x, __shfl_xor_sync(~0u, x, lanes));
-  }
-  return x;
-}
+constexpr int kEachMax = 4;  // quadruples of a thread
 
 // The same sum in every thread. Each call needs its own `warps`.
 __device__ __forceinline__ float BlockSum(float x, float (&warps)[kWarp]) {
@@ -25,24 +19,6 @@ __device__ __forceinline__ float BlockSum(float x, float (&warps)[kWarp]) {
   __syncthreads();
   const int lane = threadIdx.x % kWarp;
   return WarpSum(lane < blockDim.x / kWarp ? warps[lane] : 0.0f);
-}
-
-__device__ __forceinline__ float Sum(float4 v) {
-  return __fadd_rn(__fadd_rn(v.x, v.y), __fadd_rn(v.z, v.w));
-}
-__device__ __forceinline__ float4 Add(float4 a, float4 b) {
-  return {__fadd_rn(a.x, b.x), __fadd_rn(a.y, b.y), __fadd_rn(a.z, b.z), __fadd_rn(a.w, b.w)};
-}
-__device__ __forceinline__ float4 Multiply(float4 a, float4 b) {
-  return {__fmul_rn(a.x, b.x), __fmul_rn(a.y, b.y), __fmul_rn(a.z, b.z), __fmul_rn(a.w, b.w)};
-}
-__device__ __forceinline__ float4 Splat(float v) { return {v, v, v, v}; }
-__device__ __forceinline__ float4 Normalize(float4 centred, float inverse, float4 gamma,
-                                            float4 beta) {
-  return {__fmaf_rn(__fmul_rn(centred.x, inverse), gamma.x, beta.x),
-          __fmaf_rn(__fmul_rn(centred.y, inverse), gamma.y, beta.y),
-          __fmaf_rn(__fmul_rn(centred.z, inverse), gamma.z, beta.z),
-          __fmaf_rn(__fmul_rn(centred.w, inverse), gamma.w, beta.w)};
 }
 
 template <int kEach>
@@ -95,7 +71,7 @@ __device__ __forceinline__ void NormRow(Row<kEach>& x, const NormCudaArgs& args,
     sum = __fadd_rn(sum, inside ? Sum(Multiply(x[i], x[i])) : 0.0f);
   }
   const float variance = __fdiv_rn(BlockSum(sum, variances), width);
-  const float inverse = __frcp_rn(__fsqrt_rn(__fadd_rn(variance, args.epsilon)));
+  const float inverse = InverseDeviation(variance, args.epsilon);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * quadruples;
 #pragma unroll
   for (int i = 0; i < kEach; ++i) {
@@ -126,8 +102,8 @@ __global__ void __launch_bounds__(1024) NormKernel(const __grid_constant__ NormC
   LoadVector<kEach>(bias, args.delta != nullptr ? args.bias : nullptr, 0, quadruples);
   LoadVector<kEach>(gamma, args.gamma, 1, quadruples);
   LoadVector<kEach>(beta, args.beta, 0, quadruples);
+  cuda::AllowNext();  // early: a product's weights are on their way while the rows are normed
   cuda::AwaitPrevious();
-  cuda::AllowNext();
   LoadRow<kEach>(x, args, bias, quadruples);
   if (args.normalize) {
     NormRow<kEach>(x, args, gamma, beta, quadruples);

@@ -94,6 +94,27 @@ __device__ __forceinline__ uint64_t WgmmaMatrix(uint32_t address, uint32_t atom_
          (uint64_t{atom_bytes >> 4} << 32) | (static_cast<uint64_t>(s) << 62);
 }
 
+// Such a matrix with a 128-byte swizzle and atoms 1024 bytes apart, from the descriptor's low half.
+__device__ __forceinline__ uint32_t WgmmaLow(uint32_t address) {
+  return address >> 4 | uint32_t{1} << 16;
+}
+__device__ __forceinline__ uint64_t WgmmaMatrix(uint32_t low) {
+  return uint64_t{(1024 >> 4) | uint32_t{1} << 30} << 32 | low;
+}
+
+// A value that is the same in all lanes, in a way that lets the compiler know it: what is made of
+// it stays in uniform registers, where wgmma wants its descriptors.
+__device__ __forceinline__ uint32_t Uniform(uint32_t v) {
+  uint32_t u;
+  asm volatile("redux.sync.max.u32 %0, %1, 0xffffffff;" : "=r"(u) : "r"(v));
+  return u;
+}
+__device__ __forceinline__ uint32_t Lane() {
+  uint32_t lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));  // volatile: never read again in a loop
+  return lane;
+}
+
 #define PAMIR_D8(d, i)                                                                        \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])

@@ -59,7 +59,9 @@ int GpuProduct(const ProductDevice* device, StreamRef stream, const GpuProductAr
   return LaunchStream(*device, s, args, ChooseStream(*device, args));
 }
 
-bool NormPrologueFits(const ProductDevice* device, const GpuProductArgs& args) { return false; }
+bool NormPrologueFits(const ProductDevice* device, const GpuProductArgs& args) {
+  return device->encode != nullptr && NormFits(args);
+}
 
 StreamShape ChooseShape(const ProductDevice* device, const GpuProductArgs& args) {
   return ChooseStream(*device, args);

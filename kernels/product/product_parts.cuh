@@ -54,14 +54,15 @@ constexpr float LargestZero(DType type) {
   return type == DType::kFloat16 ? 0x1p-25f : type == DType::kBFloat16 ? 0x1p-134f : 0.0f;
 }
 
-// Which PTX a kernel that can run here was compiled from: 90 where Hopper's own code is in it.
-inline int CompiledFor(const void* kernel) {
-  cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess ? attributes.ptxVersion : 0;
+inline cudaFuncAttributes AttributesOf(const void* kernel) {
+  cudaFuncAttributes attributes = {};
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess ? attributes
+                                                                   : cudaFuncAttributes{};
 }
 
 // product_stream.cu: tensor copies and wgmma. Sets the kernels' shared-memory limits.
 cudaError_t PrepareStream();
+bool NormFits(const GpuProductArgs& a);
 StreamShape ChooseStream(const ProductDevice& d, const GpuProductArgs& a);
 cudaError_t LaunchStream(const ProductDevice& d, cudaStream_t s, const GpuProductArgs& a,
                          const StreamShape& shape);

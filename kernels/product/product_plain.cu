@@ -109,7 +109,8 @@ __global__ void __launch_bounds__(32 * kWarps) PlainKernel(const PlainParams p) 
 }  // namespace
 
 bool PlainHasBFloat16() {
-  return CompiledFor(reinterpret_cast<const void*>(&PlainKernel<DType::kBFloat16>)) >= 80;
+  return AttributesOf(reinterpret_cast<const void*>(&PlainKernel<DType::kBFloat16>)).ptxVersion >=
+         80;
 }
 
 cudaError_t LaunchPlain(cudaStream_t s, const GpuProductArgs& a) {

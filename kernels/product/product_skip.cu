@@ -90,7 +90,6 @@ __global__ void __launch_bounds__(160, 1)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ char raw[];
   __shared__ uint64_t barriers[2 * kMaxStages];
-  __shared__ __align__(16) Tail tail;
   __shared__ int active;
   char* shared = Align1024(raw);
   const Rings r = MakeRings(barriers, SharedAddress(shared), p.stages, 4);
@@ -105,16 +104,16 @@ __global__ void __launch_bounds__(160, 1)
   if (threadIdx.x >= 128) {
     const int count = ListActive(flags, groups, list);
     if (threadIdx.x == 128) active = count;
-    __syncthreads();
-    AskActive(w, x, p, at, r, list, count);
-    return;
   }
   __syncthreads();
-  FetchTail(tail, p, at);
+  if (threadIdx.x >= 128) {
+    AskActive(w, x, p, at, r, list, active);
+    return;
+  }
+  const FewBiases biases = FetchBiases(p, at);
   float sums[4] = {};
   MultiplyActive<kType>(sums, p, r, active);
-  BarrierOfConsumers(128);
-  Store<kSkipRows>(sums, p, at, reinterpret_cast<float*>(shared), tail);
+  StoreFew(sums, p, at, biases);
 #endif
 }
 
@@ -146,8 +145,8 @@ cudaError_t LaunchSkip(const ProductDevice& d, cudaStream_t s, const GpuProductA
   const int list = static_cast<int>((a.w.in + kGroup - 1) / kGroup) * 3;
   const StreamFunction f =
       a.type == DType::kBFloat16 ? &SkipKernel<DType::kBFloat16> : &SkipKernel<DType::kFloat16>;
-  return Launch(f, s, (a.w.out + 63) / 64, 160, kSkipShared + list, a.overlap, w, x,
-                ParamsOf(a, kSkipRows, shape));
+  return Launch(f, s, {(a.w.out + 63) / 64, 160, kSkipShared + list, a.overlap}, w, x,
+                ParamsOf(a, kSkipRows, kSkipRows, shape));
 }
 
 }  // namespace pamir::kernels::cuda

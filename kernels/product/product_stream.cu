@@ -17,31 +17,51 @@ const StreamKernels& KernelFor(DType type, int64_t rows) {
 
 int Round(int64_t n, int64_t to) { return static_cast<int>((n + to - 1) / to * to); }
 
+// What a block keeps in shared memory beside its stages' weights.
+struct Layout {
+  int tile_rows;
+  int stage_rows;      // of x in a stage
+  int resident_bytes;  // x, where it is not in the stages
+  int max_groups;      // warpgroups
+};
+
+Layout LayoutOf(const GpuProductArgs& a) {
+  const int rows = KernelFor(a.type, a.rows).rows;
+  if (a.norm == nullptr) return {rows, rows, 0, MaxGroups(rows)};
+  return {rows, 0, static_cast<int>(a.w.in / kBoxK * 1024), kMaxNormGroups};
+}
+
 // The last warpgroup may read outputs that are not there, up to 63 rows past the last stage.
 int BytesPast(int outs) { return ((outs + 63) / 64 * 64 - outs) * 128; }
 
-int StagesFor(int outs, int tile_rows, int chunks, int bytes) {
-  return std::min(kMaxStages,
-                  (bytes - 1024 - BytesPast(outs)) / ((outs + tile_rows) * 128 * chunks));
+int StageBytes(const Layout& l, int outs, int chunks) {
+  return (outs + l.stage_rows) * 128 * chunks;
 }
 
-int YBytes(int tile_rows, int outs) { return tile_rows * (outs + 4) * 4; }
-
-// Of a block.
-int SharedBytes(const StreamShape& shape, int tile_rows) {
-  const int stage = (shape.outs + tile_rows) * 128 * shape.chunks;
-  return std::max(shape.stages * stage + BytesPast(shape.outs), YBytes(tile_rows, shape.outs)) +
-         1024;
+int StagesIn(const Layout& l, int outs, int chunks, int bytes) {
+  bytes -= 1024 + BytesPast(outs) + l.resident_bytes;
+  return std::min(kMaxStages, bytes / StageBytes(l, outs, chunks));
 }
 
-bool Possible(const StreamShape& shape, const GpuProductArgs& a, int tile_rows) {
+int SharedBytes(const Layout& l, const StreamShape& shape) {
+  const int ring = shape.stages * StageBytes(l, shape.outs, shape.chunks) + BytesPast(shape.outs);
+  const int y = l.tile_rows * (shape.outs + 4) * 4;
+  return std::max(ring, y) + l.resident_bytes + 1024;
+}
+
+bool Possible(const Layout& l, const StreamShape& shape, const GpuProductArgs& a) {
   const bool neurons = a.w.order == WeightOrder::kNeurons;
   const int most_chunks = !Folded(a.w.in) ? 1 : neurons ? 4 : kMaxChunks;
-  return shape.outs > 0 && (shape.outs + 63) / 64 <= MaxGroups(tile_rows) &&
+  return shape.outs > 0 && (shape.outs + 63) / 64 <= l.max_groups &&
          shape.outs % (neurons ? 64 : 8) == 0 && shape.chunks >= 1 && shape.chunks <= most_chunks &&
-         shape.stages >= 1 && shape.stages <= kMaxStages &&
-         SharedBytes(shape, tile_rows) <= kMaxShared &&
-         (a.active_out == nullptr || (a.rows <= tile_rows && shape.outs % 16 == 0));
+         shape.stages >= 2 && shape.stages <= kMaxStages && SharedBytes(l, shape) <= kMaxShared &&
+         (a.active_out == nullptr || (a.rows <= l.tile_rows && shape.outs % 16 == 0));
+}
+
+cudaError_t AllowShared(const void* f) {
+  // Compiled for other GPUs (and run here all the same) the kernels are empty.
+  if (AttributesOf(f).sharedSizeBytes == 0) return cudaErrorNotSupported;
+  return cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, kMaxShared);
 }
 
 }  // namespace
@@ -51,44 +71,83 @@ cudaError_t PrepareStream() {
     for (int i = 0; i < kStreamTiles; ++i) {
       const StreamKernels& k = KernelsOf(type)[i];
       for (const StreamFunction f : {k.outputs, k.neurons}) {
-        if (CompiledFor(reinterpret_cast<const void*>(f)) < 90) return cudaErrorNotSupported;
-        const cudaError_t e =
-            cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, kMaxShared);
+        const cudaError_t e = AllowShared(reinterpret_cast<const void*>(f));
         if (e != cudaSuccess) return e;
       }
+    }
+    for (const int rows : {1, 2}) {
+      const cudaError_t e = AllowShared(reinterpret_cast<const void*>(NormKernelFor(type, rows)));
+      if (e != cudaSuccess) return e;
     }
   }
   return PrepareSkip();
 }
 
-// Products of models up to 2.7B end before a deep ring pays.
-constexpr int64_t kSmallSide = 2560;
+bool NormFits(const GpuProductArgs& a) {
+  return a.type != DType::kFloat32 && a.rows <= kMaxNormRows && a.w.in <= kMaxNormWidth &&
+         a.w.in % kBoxK == 0 && a.w.order == WeightOrder::kOutputs;
+}
+
+// A narrow product ends before a deep ring pays, and the next kernel comes in beside a small one.
+// What a stage costs beside its instructions on tensor cores counts there: so large stages.
+int RingBytes(const GpuProductArgs& a) {
+  const int64_t side = std::min(a.w.in, a.w.out);
+  return side <= 1024 ? 72 * 1024 : side <= 2048 ? 112 * 1024 : kMaxShared;
+}
+constexpr int64_t kNarrow = 2560;  // of models up to 2.7B
+constexpr int kNarrowStage = 16 * 1024;
+constexpr int kNarrowStages = 4;
 
 // One block a multiprocessor, with as deep a ring as there is shared memory for: what comes late
 // is then asked for early. Two blocks a multiprocessor, or one and the next kernel's, were slower.
 StreamShape ChooseStream(const ProductDevice& d, const GpuProductArgs& a) {
-  const int tile_rows = KernelFor(a.type, a.rows).rows;
+  const Layout l = LayoutOf(a);
   const bool neurons = a.w.order == WeightOrder::kNeurons;
   const int grain = neurons ? 64 : (a.active_out != nullptr ? 16 : 8);
-  const int most = 64 * MaxGroups(tile_rows);
+  const int most = 64 * l.max_groups;
   StreamShape shape;
   for (int waves = 1;; ++waves) {
     const int64_t blocks = int64_t{d.multiprocessors} * waves;
     shape.outs = Round((a.w.out + blocks - 1) / blocks, grain);
     if (shape.outs <= most) break;
   }
-  shape.stages = StagesFor(shape.outs, tile_rows, shape.chunks, kMaxShared);
-  if (std::min(a.w.in, a.w.out) <= kSmallSide) {  // half of it: the next kernel comes in beside
-    const int half = kMaxShared / 2 / ((shape.outs + tile_rows) * 128);
-    shape.stages = std::min(shape.stages, std::max(2, half - 1));
+  const int ring = RingBytes(a) + l.resident_bytes;
+  if (std::min(a.w.in, a.w.out) <= kNarrow && Folded(a.w.in)) {
+    shape.chunks = std::clamp(kNarrowStage / (shape.outs * 128), 1, neurons ? 4 : kMaxChunks);
+    while (shape.chunks > 1 && StagesIn(l, shape.outs, shape.chunks, ring) < kNarrowStages) {
+      --shape.chunks;
+    }
   }
+  shape.stages = std::max(StagesIn(l, shape.outs, shape.chunks, std::min(ring, kMaxShared)), 2);
   shape.allow = 0.98f;
   return shape;
 }
 
 int StagesThatFit(const GpuProductArgs& a, int outs, int chunks, int bytes) {
-  return StagesFor(outs, KernelFor(a.type, a.rows).rows, chunks, bytes == 0 ? kMaxShared : bytes);
+  return StagesIn(LayoutOf(a), outs, chunks, bytes == 0 ? kMaxShared : bytes);
 }
+
+namespace {
+
+bool MapBlock(const ProductDevice& d, CUtensorMap* map, const GpuProductArgs& a,
+              const StreamShape& shape) {
+  if (a.w.order == WeightOrder::kNeurons) {
+    return MapNeurons(d.encode, map, a.type, a.w, kBoxK * shape.chunks);
+  }
+  return MapInputs(d.encode, map, a.type, a.w.data, a.w.in, a.w.out, a.w.in,
+                   static_cast<uint32_t>(shape.outs), shape.chunks);
+}
+
+cudaError_t LaunchNorm(cudaStream_t s, const GpuProductArgs& a, const LaunchShape& launch,
+                       const CUtensorMap& w, const StreamParams& p) {
+  const NormPrologue& n = *a.norm;
+  const NormParams norm = {n.x, n.delta, n.delta_bias, n.gamma, n.beta, n.x_out, n.epsilon};
+  LaunchShape with_norm = launch;
+  with_norm.threads = std::max(256, 128 * p.groups) + 32;
+  return Launch(NormKernelFor(a.type, a.rows), s, with_norm, w, p, norm);
+}
+
+}  // namespace
 
 cudaError_t LaunchStream(const ProductDevice& d, cudaStream_t s, const GpuProductArgs& a,
                          const StreamShape& shape) {
@@ -97,19 +156,18 @@ cudaError_t LaunchStream(const ProductDevice& d, cudaStream_t s, const GpuProduc
     return LaunchSkip(d, s, a);
   }
   const StreamKernels& k = KernelFor(a.type, a.rows);
-  if (!Possible(shape, a, k.rows)) return cudaErrorInvalidValue;
+  const Layout l = LayoutOf(a);
   CUtensorMap w, x;
-  const bool mapped = neurons ? MapNeurons(d.encode, &w, a.type, a.w, kBoxK * shape.chunks)
-                              : MapInputs(d.encode, &w, a.type, a.w.data, a.w.in, a.w.out, a.w.in,
-                                          static_cast<uint32_t>(shape.outs), shape.chunks);
-  if (!mapped || !MapInputs(d.encode, &x, a.type, a.x, a.w.in, a.rows, a.x_stride,
-                            static_cast<uint32_t>(k.rows), shape.chunks)) {
+  if (!Possible(l, shape, a) || !MapBlock(d, &w, a, shape)) return cudaErrorInvalidValue;
+  const StreamParams p = ParamsOf(a, l.tile_rows, l.stage_rows, shape);
+  const LaunchShape launch = {(a.w.out + shape.outs - 1) / shape.outs * p.row_tiles,
+                              128 * p.groups + 32, SharedBytes(l, shape), a.overlap};
+  if (a.norm != nullptr) return LaunchNorm(s, a, launch, w, p);
+  if (!MapInputs(d.encode, &x, a.type, a.x, a.w.in, a.rows, a.x_stride,
+                 static_cast<uint32_t>(k.rows), shape.chunks)) {
     return cudaErrorInvalidValue;
   }
-  const StreamParams p = ParamsOf(a, k.rows, shape);
-  const int64_t blocks = (a.w.out + shape.outs - 1) / shape.outs * p.row_tiles;
-  return Launch(neurons ? k.neurons : k.outputs, s, blocks, 128 * p.groups + 32,
-                SharedBytes(shape, k.rows), a.overlap, w, x, p);
+  return Launch(neurons ? k.neurons : k.outputs, s, launch, w, x, p);
 }
 
 }  // namespace pamir::kernels::cuda

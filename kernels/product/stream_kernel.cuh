@@ -59,32 +59,104 @@ __device__ void Ask(const CUtensorMap& w, const CUtensorMap& x, const StreamPara
   }
 }
 
+// Where x needs no asking.
+__device__ inline void AskWeightsOnly(const CUtensorMap& w, const StreamParams& p, const Place& at,
+                                      const Rings& r, int steps) {
+  Cursor c;
+  c.parity = 1;  // the first round needs no release
+  for (int s = 0; s < steps; ++s, c.Step(p.stages)) {
+    if (s == p.allow_step) AllowNextKernel();
+    BarrierWait(r.empty + 8 * c.slot, c.parity);
+    AskWeights<false>(w, p, at, r, c.slot, s);
+  }
+}
+
+// What a warpgroup reads: descriptors of shared memory in units of 16 bytes.
+struct Reader {
+  uint32_t w, x;              // of the first chunk of the first stage
+  uint32_t stage, x_stage;    // from a stage to the next
+  uint32_t w_chunk, x_chunk;  // from a chunk to the next
+};
+
+template <int kRows, bool kNeurons>
+__device__ __forceinline__ Reader ReaderOf(const StreamParams& p, const Rings& r, int group,
+                                           uint32_t resident) {
+  const uint32_t w_chunk = kNeurons ? kBoxBytes : p.outs * 128;
+  const uint32_t w_group = group * (kNeurons ? p.chunks * kBoxBytes : kBoxBytes);
+  const uint32_t x = resident != 0 ? resident : r.data + p.chunks * p.outs * 128;
+  const uint32_t stage = p.stage_bytes / 16;
+  constexpr uint32_t kChunk = kRows * 128 / 16;
+  return {Kept(WgmmaLow(r.data + w_group)),
+          Kept(WgmmaLow(x)),
+          Kept(stage),
+          Kept(resident != 0 ? p.chunks * kChunk : stage),
+          Kept(w_chunk / 16),
+          kChunk};
+}
+
+// kChunks chunks from w and x on, as one group. The descriptors are kept to uniform registers and
+// additions: what is done beside the tensor cores' own steps is what makes narrow products slow.
+template <DType kType, bool kNeurons, int kChunks, int kSums>
+__device__ __forceinline__ void MultiplyChunks(float (&sums)[kSums], const Reader& reader,
+                                               uint32_t w_first, uint32_t x_first) {
+  const uint32_t w0 = Uniform(w_first), x0 = Uniform(x_first);
+  const uint32_t w_chunk = kChunks > 1 ? Uniform(reader.w_chunk) : 0;
+  Pin(sums);
+  WgmmaBegin();
+#pragma unroll
+  for (int i = 0; i < kChunks; ++i) {
+    const uint32_t w = w0 + i * w_chunk, x = x0 + i * reader.x_chunk;
+#pragma unroll
+    for (int k = 0; k < kBoxK / 16; ++k) {  // 16 inputs: 32 bytes of a row, or 16 rows of neurons
+      Wgmma<kType, kNeurons>(sums, WgmmaMatrix(w + k * (kNeurons ? 2048 : 32) / 16),
+                             WgmmaMatrix(x + k * 32 / 16));
+    }
+  }
+  WgmmaCommit();
+  WgmmaWait<1>();
+  Pin(sums);
+}
+
+// `resident`: where all of x lies, or 0: in the stages.
 template <DType kType, int kRows, bool kNeurons>
 __device__ __forceinline__ void Multiply(float (&sums)[kRows / 2], const StreamParams& p,
-                                         const Rings& r, int group, int chunks) {
-  const int w_chunk = kNeurons ? kBoxBytes : p.outs * 128;
-  const int w_group = group * (kNeurons ? p.chunks * kBoxBytes : kBoxBytes);
-  Cursor c;
-  for (int first = 0; first < chunks; first += p.chunks, c.Step(p.stages)) {
-    const uint32_t stage = r.data + c.slot * p.stage_bytes;
-    const int here = min(p.chunks, chunks - first);
-    BarrierWait(r.full + 8 * c.slot, c.parity);
+                                         const Rings& r, int group, int chunks,
+                                         uint32_t resident = 0) {
+  constexpr int kBlock = kRows <= 16 ? 4 : 1;  // chunks at once; more rows are not in such haste
+  const Reader reader = ReaderOf<kRows, kNeurons>(p, r, group, resident);
+  const int stages = Kept(p.stages), each = Kept(p.chunks);
+  const bool releases = Lane() == 0;
+  uint32_t parity = 0, w_stage = reader.w, x_stage = reader.x;
+  uint32_t last = 0;  // the stage before, to be released
+  int slot = 0;
 #pragma unroll 1
-    for (int i = 0; i < here; ++i) {
-      const uint32_t w = stage + w_group + i * w_chunk;
-      const uint32_t x = stage + p.chunks * p.outs * 128 + i * kRows * 128;
-      Pin(sums);
-      WgmmaBegin();
-#pragma unroll
-      for (int k = 0; k < kBoxK / 16; ++k) {  // 16 inputs: 32 bytes of a row, or 16 rows of neurons
-        Wgmma<kType, kNeurons>(sums,
-                               WgmmaMatrix(w + k * (kNeurons ? 2048 : 32), 1024, Swizzle::k128),
-                               WgmmaMatrix(x + k * 32, 1024, Swizzle::k128));
+  for (int left = chunks; left > 0; left -= each) {
+    const int here = min(each, left);
+    const uint32_t full = r.full + 8 * slot;
+    BarrierWait(full, parity);
+    uint32_t w = w_stage, x = x_stage;
+    int i = 0;
+    if constexpr (kBlock > 1) {
+#pragma unroll 1
+      for (; i + kBlock <= here; i += kBlock) {
+        MultiplyChunks<kType, kNeurons, kBlock>(sums, reader, w, x);
+        if (last != 0 && releases) BarrierArrive(last);
+        last = 0;
+        w += kBlock * reader.w_chunk, x += kBlock * reader.x_chunk;
       }
-      WgmmaCommit();
-      WgmmaWait<1>();
-      Pin(sums);
-      if (i == 0 && first > 0) Release(r, c.slot, p.stages);  // the stage before this one
+    }
+#pragma unroll 1
+    for (; i < here; ++i) {
+      MultiplyChunks<kType, kNeurons, 1>(sums, reader, w, x);
+      if (last != 0 && releases) BarrierArrive(last);
+      last = 0;
+      w += reader.w_chunk, x += reader.x_chunk;
+    }
+    last = full + kEmptyAfterFull;
+    w_stage += reader.stage, x_stage += reader.x_stage;
+    if (++slot == stages) {
+      slot = 0, parity ^= 1, w_stage = reader.w;
+      if (resident == 0) x_stage = reader.x;
     }
   }
   WgmmaWait<0>();
@@ -98,7 +170,6 @@ __global__ void __launch_bounds__(128 * MaxGroups(kRows) + 32, 1)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ char raw[];
   __shared__ uint64_t barriers[2 * kMaxStages];
-  __shared__ __align__(16) Tail tail;
   char* shared = Align1024(raw);
   const Rings r = MakeRings(barriers, SharedAddress(shared), p.stages, 4 * p.groups);
   const Place at = {static_cast<int>(blockIdx.x) % p.row_tiles * kRows,
@@ -112,11 +183,18 @@ __global__ void __launch_bounds__(128 * MaxGroups(kRows) + 32, 1)
     }
     return;
   }
-  FetchTail(tail, p, at);
   float sums[kRows / 2] = {};
-  Multiply<kType, kRows, kNeurons>(sums, p, r, group, chunks);
-  BarrierOfConsumers(128 * p.groups);  // the ring is free for y
-  Store<kRows>(sums, p, at, reinterpret_cast<float*>(shared), tail);
+  if constexpr (kRows == 8) {
+    const FewBiases biases = FetchBiases(p, at);
+    Multiply<kType, kRows, kNeurons>(sums, p, r, group, chunks);
+    StoreFew(sums, p, at, biases);
+  } else {
+    __shared__ __align__(16) Tail tail;
+    FetchTail(tail, p, at);
+    Multiply<kType, kRows, kNeurons>(sums, p, r, group, chunks);
+    BarrierOfConsumers(128 * p.groups);  // the ring is free for y
+    Store<kRows>(sums, p, at, reinterpret_cast<float*>(shared), tail);
+  }
 #endif
 }
 

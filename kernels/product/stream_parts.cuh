@@ -18,8 +18,9 @@ constexpr uint64_t kEvictNormal = 0x1000000000000000;  // weights that other row
 constexpr uint64_t kEvictLast = 0x14F0000000000000;    // x: every block reads it
 
 constexpr int kMaxStages = 24;
-constexpr int kMaxOuts = 256;  // of a block
-constexpr int kMaxChunks = 8;  // boxes of inputs in a stage
+constexpr uint32_t kEmptyAfterFull = 8 * kMaxStages;  // bytes between a stage's two barriers
+constexpr int kMaxOuts = 256;                         // of a block
+constexpr int kMaxChunks = 8;                         // boxes of inputs in a stage
 
 struct StreamParams {
   int rows, out, in;
@@ -44,6 +45,19 @@ struct StreamParams {
 
 // As many warpgroups as the registers allow, beside the warp that asks.
 constexpr int MaxGroups(int rows) { return rows <= 128 ? 4 : 2; }
+
+struct NormParams {
+  const float* x;
+  const float* delta;
+  const float* delta_bias;
+  const float* gamma;
+  const float* beta;
+  float* x_out;
+  float epsilon;
+};
+constexpr int kMaxNormRows = 2;  // with more, every block's own norm costs more than a launch
+constexpr int kMaxNormWidth = 2560;
+constexpr int kMaxNormGroups = 2;  // with more registers a thread
 
 struct Place {  // which part of the product a block makes
   int row0, out0;
@@ -76,7 +90,40 @@ __device__ __forceinline__ void BarrierOfConsumers(int threads) {
   asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory");
 }
 
-// What a block's outputs need at the end, fetched before there are sums.
+// Up to 8 rows leave straight from the registers: what comes after the last step is not hidden by
+// anything. A thread's outputs are o and o + 8 of the block.
+struct FewBiases {
+  float v[2];
+};
+
+__device__ __forceinline__ int FewOutput() { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4; }
+
+// Called before there are sums.
+__device__ __forceinline__ FewBiases FetchBiases(const StreamParams& p, const Place& at) {
+  const int o = at.out0 + FewOutput();
+  return {{p.bias != nullptr && o < p.out ? __ldg(p.bias + o) : 0.0f,
+           p.bias != nullptr && o + 8 < p.out ? __ldg(p.bias + o + 8) : 0.0f}};
+}
+
+__device__ __forceinline__ void StoreFew(const float (&sums)[4], const StreamParams& p,
+                                         const Place& at, const FewBiases& biases) {
+  const int warp = threadIdx.x / 32, row0 = threadIdx.x % 4 * 2;
+  const int outs = min(p.outs, p.out - at.out0);
+  bool active = false;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int o = FewOutput() + i / 2 * 8, row = row0 + i % 2;
+    if (o >= outs || row >= p.rows) continue;
+    const float v = Finish(sums[i], biases.v[i / 2], p.activation);
+    active |= fabsf(v) > p.largest_zero;
+    StoreOne(p.y, p.y_type, row * p.y_stride + at.out0 + o, v);
+  }
+  if (p.active_out == nullptr) return;
+  const bool any = __any_sync(~0u, active);
+  if (threadIdx.x % 32 == 0 && warp * 16 < outs) p.active_out[at.out0 / 16 + warp] = any;
+}
+
+// What the outputs of more rows need at the end, fetched before there are sums.
 struct Tail {
   float bias[kMaxOuts];
   int active[kMaxOuts / 16];
@@ -139,8 +186,15 @@ __device__ void Store(const float (&sums)[kRows / 2], const StreamParams& p, con
   }
 }
 
+// The compiler would make addresses in shared memory anew in every turn of a loop.
+__device__ __forceinline__ uint32_t Kept(uint32_t v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 __device__ inline Rings MakeRings(uint64_t* barriers, uint32_t data, int stages, int releases) {
-  const Rings r = {SharedAddress(barriers), SharedAddress(barriers + kMaxStages), data};
+  const Rings r = {Kept(SharedAddress(barriers)), Kept(SharedAddress(barriers + kMaxStages)),
+                   Kept(data)};
   if (threadIdx.x == 0) {
     for (int s = 0; s < stages; ++s) {
       BarrierInit(r.full + 8 * s, 1);
@@ -169,7 +223,7 @@ constexpr int kStreamTiles = 6;  // 8, 16, 32, 64, 128, 256 rows
 extern const StreamKernels kStreamKernelsFloat16[kStreamTiles];
 extern const StreamKernels kStreamKernelsBFloat16[kStreamTiles];
 
-constexpr int kMaxShared = 225 * 1024;  // of a block; 2 kB of 227 are left to static variables
+constexpr int kMaxShared = 224 * 1024;  // of a block; 3 kB of 227 are left to static variables
 
 struct MapShape {
   cuuint64_t dims[3] = {};
@@ -225,7 +279,9 @@ inline bool MapNeurons(EncodeTiled encode, CUtensorMap* map, DType type, const G
                    CU_TENSOR_MAP_SWIZZLE_128B);
 }
 
-inline StreamParams ParamsOf(const GpuProductArgs& a, int tile_rows, const StreamShape& shape) {
+// stage_rows: rows of x in a stage.
+inline StreamParams ParamsOf(const GpuProductArgs& a, int tile_rows, int stage_rows,
+                             const StreamShape& shape) {
   StreamParams p = {};
   p.rows = static_cast<int>(a.rows);
   p.out = static_cast<int>(a.w.out);
@@ -235,7 +291,7 @@ inline StreamParams ParamsOf(const GpuProductArgs& a, int tile_rows, const Strea
   p.groups = (shape.outs + 63) / 64;
   p.chunks = shape.chunks;
   p.stages = shape.stages;
-  p.stage_bytes = (shape.outs + tile_rows) * 128 * shape.chunks;
+  p.stage_bytes = (shape.outs + stage_rows) * 128 * shape.chunks;
   const int steps = (p.in + kBoxK * p.chunks - 1) / (kBoxK * p.chunks);
   p.allow_step = static_cast<int>(shape.allow * steps);
   p.bias = a.bias;
@@ -253,21 +309,31 @@ inline StreamParams ParamsOf(const GpuProductArgs& a, int tile_rows, const Strea
   return p;
 }
 
-inline cudaError_t Launch(StreamFunction f, cudaStream_t s, int64_t blocks, int threads, int shared,
-                          bool overlap, const CUtensorMap& w, const CUtensorMap& x,
-                          const StreamParams& p) {
+struct LaunchShape {
+  int64_t blocks;
+  int threads, shared_bytes;
+  bool overlap;
+};
+
+template <typename... Parameters>
+cudaError_t Launch(void (*f)(Parameters...), cudaStream_t s, const LaunchShape& shape,
+                   const Parameters&... parameters) {
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(blocks));
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
+  config.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = s;
   cudaLaunchAttribute attribute = {};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &attribute;
-  config.numAttrs = overlap ? 1 : 0;
-  return cudaLaunchKernelEx(&config, f, w, x, p);
+  config.numAttrs = shape.overlap ? 1 : 0;
+  return cudaLaunchKernelEx(&config, f, parameters...);
 }
+
+// product_norm.cu
+using NormFunction = void (*)(CUtensorMap, StreamParams, NormParams);
+NormFunction NormKernelFor(DType type, int64_t rows);
 
 // product_skip.cu
 cudaError_t PrepareSkip();

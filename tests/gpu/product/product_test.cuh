@@ -2,6 +2,7 @@
 #ifndef PAMIR_TESTS_GPU_PRODUCT_PRODUCT_TEST_CUH_
 #define PAMIR_TESTS_GPU_PRODUCT_PRODUCT_TEST_CUH_
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
@@ -40,32 +41,54 @@ __host__ __device__ inline uint32_t Hash(uint64_t i, uint32_t seed) {
   return static_cast<uint32_t>((z ^ (z >> 31)) >> 16);
 }
 
-// Uniform in -scale .. scale.
-static __global__ void FillKernel(__half* p, size_t n, uint32_t seed, float scale) {
-  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < n;
-       i += size_t{gridDim.x} * blockDim.x) {
-    p[i] = __float2half((Hash(i, seed) / 2147483648.0f - 1) * scale);
+__host__ __device__ inline float Uniform(uint64_t i, uint32_t seed, float scale) {
+  return (Hash(i, seed) / 2147483648.0f - 1) * scale;
+}
+
+// Element i of an array of `type`, as a float, and back.
+__host__ __device__ inline float Load(const void* p, DType type, size_t i) {
+  if (type == DType::kFloat32) return static_cast<const float*>(p)[i];
+  if (type == DType::kFloat16) return __half2float(static_cast<const __half*>(p)[i]);
+  return __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i]);
+}
+__host__ __device__ inline void Put(void* p, DType type, size_t i, float v) {
+  if (type == DType::kFloat32) {
+    static_cast<float*>(p)[i] = v;
+  } else if (type == DType::kFloat16) {
+    static_cast<__half*>(p)[i] = __float2half_rn(v);
+  } else {
+    static_cast<__nv_bfloat16*>(p)[i] = __float2bfloat16_rn(v);
   }
 }
-static inline void Fill(__half* p, size_t n, uint32_t seed, float scale) {
-  FillKernel<<<2048, 256>>>(p, n, seed, scale);
+
+// Uniform in -scale .. scale.
+static __global__ void FillKernel(void* p, DType type, size_t n, uint32_t seed, float scale) {
+  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < n;
+       i += size_t{gridDim.x} * blockDim.x) {
+    Put(p, type, i, Uniform(i, seed, scale));
+  }
+}
+static inline void Fill(void* p, DType type, size_t n, uint32_t seed, float scale) {
+  FillKernel<<<2048, 256>>>(p, type, n, seed, scale);
   PAMIR_CUDA_OK(cudaGetLastError());
 }
 
-// Sets neurons to zero so that a share `density` of them is left in each row, at random, and flags
-// the groups of 16 that are left. flags must be zero before.
-static __global__ void MaskKernel(__half* x, int rows, int in, uint32_t seed, float density,
+// Sets neurons (16 bits each) to zero so that a share `density` of them is left in each row, at
+// random, and flags the groups of 16 that are left. flags must be zero before.
+static __global__ void MaskKernel(uint16_t* x, int rows, int in, uint32_t seed, float density,
                                   uint8_t* flags) {
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < rows * in; i += gridDim.x * blockDim.x) {
     if (Hash(i, seed) >= density * 4294967296.0f) {
-      x[i] = __half(0.0f);
+      x[i] = 0;
     } else {
       flags[i % in / 16] = 1;
     }
   }
 }
 
-// Both return the number of failed checks.
+// All return the number of failed checks.
+int ParityFloat32(kernels::cuda::ProductDevice* device, Extent extent);
+int ParityNorm(kernels::cuda::ProductDevice* device, Extent extent);
 int Parity(kernels::cuda::ProductDevice* device, Extent extent);
 int Speed(kernels::cuda::ProductDevice* device, int argc, char** argv);
 

@@ -5,9 +5,9 @@ cd "$(dirname "$0")/../../.."
 out=build/gpu-product
 mkdir -p $out
 flags="-std=c++20 -O3 -lineinfo -gencode arch=compute_90a,code=sm_90a -Isrc -I."
-for f in kernels/product/*.cu tests/gpu/product/*.cu; do
+for f in kernels/product/*.cu kernels/norm/norm.cu tests/gpu/product/*.cu; do
   o=$out/$(basename "$f").o
-  if [ "$o" -ot "$f" ] || [ -n "$(find kernels/product tests/gpu/product -name '*.cuh' -newer "$o" 2>/dev/null)" ] || [ ! -e "$o" ]; then
+  if [ "$o" -ot "$f" ] || [ -n "$(find kernels tests/gpu/product -name '*.cuh' -newer "$o" 2>/dev/null)" ] || [ ! -e "$o" ]; then
     nvcc $flags -c "$f" -o "$o" &
   fi
 done

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/norm/norm_cuda.h"
 #include "tests/gpu/product/product_test.cuh"
 
 namespace pamir::gpu_test {
@@ -58,13 +59,25 @@ struct Model {
   const char* name;
   int d, layers;
 };
-const Model kModels[] = {{"125m", 768, 12},
-                         {"1.3b", 2048, 24},
-                         {"6.7b", 4096, 32},
-                         {"13b", 5120, 40},
+const Model kModels[] = {{"125m", 768, 12},  {"350m", 1024, 24}, {"1.3b", 2048, 24},
+                         {"2.7b", 2560, 32}, {"6.7b", 4096, 32}, {"13b", 5120, 40},
                          {"30b", 7168, 48}};
 
 constexpr int kMaxRows = 2048;
+constexpr int kAllProducts = 15;
+
+// Whether the two norms of a layer are in the graph: not at all, launched before qkv and fc1, or
+// made by these.
+enum class Norms { kNone, kApart, kWithin };
+
+struct Graph {
+  int rows = 1;
+  WeightOrder fc2 = WeightOrder::kOutputs;
+  bool skip = false;
+  bool overlap = true;
+  Norms norms = Norms::kNone;
+  int products = kAllProducts;  // bit p set: product p is in the graph
+};
 
 class Products {
  public:
@@ -74,6 +87,11 @@ class Products {
         per_(size_t{12} * m.d * m.d),
         w_(per_ * m.layers),
         x_(size_t{kMaxRows} * m.d),
+        residual_(size_t{kMaxRows} * m.d),
+        residual2_(size_t{kMaxRows} * m.d),
+        delta_(size_t{kMaxRows} * m.d),
+        vectors_(size_t{8} * m.d),
+        half_bias_(size_t{4} * m.d),
         h_(size_t{kMaxRows} * 4 * m.d),
         y_(size_t{kMaxRows} * 4 * m.d),
         reference_(size_t{kMaxRows} * 4 * m.d),
@@ -82,14 +100,24 @@ class Products {
         out_(1),
         workspace_(size_t{64} << 20) {
     PAMIR_CUDA_OK(cudaStreamCreate(&s_));
-    Fill(w_.data, w_.count, 1, 0.01f);
-    Fill(x_.data, x_.count, 2, 1);
+    Fill(w_.data, DType::kFloat16, w_.count, 1, 0.01f);
+    Fill(x_.data, DType::kFloat16, x_.count, 2, 1);
+    Fill(residual_.data, DType::kFloat32, residual_.count, 6, 1);
+    Fill(delta_.data, DType::kFloat32, delta_.count, 7, 1);
+    Fill(half_bias_.data, DType::kFloat16, half_bias_.count, 8, 0.1f);
+    std::vector<uint16_t> half(half_bias_.count);
+    std::vector<float> vectors(vectors_.count, 1.0f);
+    PAMIR_CUDA_OK(
+        cudaMemcpy(half.data(), half_bias_.data, 2 * half.size(), cudaMemcpyDeviceToHost));
+    for (size_t i = 0; i < half.size(); ++i) vectors[i] = Load(half.data(), DType::kFloat16, i);
+    PAMIR_CUDA_OK(
+        cudaMemcpy(vectors_.data, vectors.data(), 4 * vectors.size(), cudaMemcpyHostToDevice));
     Inputs(1, 1);
   }
 
   // fc2's inputs for up to 128 rows.
   void Inputs(int rows, float density) {
-    Fill(h_.data, h_.count, 3, 1);
+    Fill(h_.data, DType::kFloat16, h_.count, 3, 1);
     PAMIR_CUDA_OK(cudaMemset(flags_.data, 0, flags_.count));
     MaskKernel<<<256, 256>>>(h_.data, rows, 4 * m_.d, 5, density, flags_.data);
     PAMIR_CUDA_OK(cudaDeviceSynchronize());
@@ -115,41 +143,65 @@ class Products {
     return best;
   }
 
-  GpuProductArgs Args(int layer, int product, int rows, WeightOrder fc2, bool overlap) const {
+  // As the engine calls them: biases in qkv and fc1, fp32 out of those whose bias the norm adds.
+  GpuProductArgs Args(int layer, int product, const Graph& g) const {
     const int64_t d = m_.d;
-    const __half* w = w_.data + per_ * layer;
+    const uint16_t* w = w_.data + per_ * layer;
     GpuProductArgs a;
-    a.rows = rows;
-    a.overlap = overlap;
+    a.rows = g.rows;
+    a.overlap = g.overlap;
     a.x = product == 3 ? h_.data : x_.data;
     a.y = y_.data;
     a.w = {w, 3 * d, d, WeightOrder::kOutputs};
     if (product == 1) a.w = {w + 3 * d * d, d, d, WeightOrder::kOutputs};
     if (product == 2) {
       a.w = {w + 4 * d * d, 4 * d, d, WeightOrder::kOutputs};
-      a.relu = true;
-      if (rows <= kMaxFlagRows) a.active_out = scratch_flags_.data;
+      a.activation = kernels::Activation::kRelu;
+      if (g.skip && g.rows <= kMaxFlagRows) a.active_out = scratch_flags_.data;
     }
-    if (product == 3) a.w = {w + 8 * d * d, d, 4 * d, fc2};
+    if (product == 3) a.w = {w + 8 * d * d, d, 4 * d, g.fc2};
+    if (product % 2 == 0) a.bias = vectors_.data, a.bias_in_y_type = half_bias_.data;
+    if (product % 2 == 1) a.y_type = DType::kFloat32;
+    if (product == 3 && g.skip) a.active_in = flags_.data;
     a.x_stride = a.w.in;
     a.y_stride = a.w.out;
     return a;
   }
 
-  // products: bit p set = product p is in the graph.
+  NormPrologue Prologue(int product) const {
+    NormPrologue n;
+    n.x = product == 0 ? residual_.data : residual2_.data;
+    n.x_out = product == 0 ? residual2_.data : residual_.data;
+    n.delta = delta_.data;
+    n.delta_bias = n.gamma = n.beta = vectors_.data;
+    return n;
+  }
+
+  void Norm(const Graph& g, bool overlap) const {
+    kernels::NormCudaArgs n;
+    n.rows = g.rows, n.width = m_.d;
+    n.x = residual_.data, n.delta = delta_.data, n.delta_type = DType::kFloat32;
+    n.bias = n.gamma = n.beta = vectors_.data;
+    n.y = x_.data;
+    n.dependent_launch = overlap;
+    PAMIR_CUDA_OK(kernels::AddNormCuda(n, {s_}));
+  }
+
   // tweak: changes the chosen shape, or null.
   using Tweak = std::function<void(const GpuProductArgs&, StreamShape*)>;
-  float GraphMs(int rows, const Tweak& tweak, WeightOrder fc2, bool skip, bool overlap,
-                int products = 15) {
+  float GraphMs(const Graph& g, const Tweak& tweak = nullptr) {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
     PAMIR_CUDA_OK(cudaStreamBeginCapture(s_, cudaStreamCaptureModeThreadLocal));
     bool first = true;
     for (int layer = 0; layer < m_.layers; ++layer) {
       for (int p = 0; p < 4; ++p) {
-        if ((products >> p & 1) == 0) continue;
-        GpuProductArgs a = Args(layer, p, rows, fc2, overlap && !first);
-        if (p == 3 && skip) a.active_in = flags_.data;
+        if ((g.products >> p & 1) == 0) continue;
+        GpuProductArgs a = Args(layer, p, g);
+        const NormPrologue prologue = Prologue(p);
+        if (p % 2 == 0 && g.norms == Norms::kWithin) a.norm = &prologue;
+        if (p % 2 == 0 && g.norms == Norms::kApart) Norm(g, g.overlap && !first), first = false;
+        a.overlap = g.overlap && !first;
         if (tweak) {
           StreamShape shape = ChooseShape(device_, a);
           tweak(a, &shape);
@@ -173,9 +225,10 @@ class Products {
     float own = 0, exact = 0, any = 0, took = 0;
     for (int i = 0; i < 5; ++i) {
       const int p = std::min(i, 3);
-      GpuProductArgs a =
-          Args(1, p, rows, i == 4 ? WeightOrder::kNeurons : WeightOrder::kOutputs, false);
-      a.active_out = nullptr;
+      Graph g;
+      g.rows = rows, g.overlap = false;
+      if (i == 4) g.fc2 = WeightOrder::kNeurons;
+      GpuProductArgs a = Args(1, p, g);
       TunedWay way;
       PAMIR_CUDA_OK(TuneProduct(device_, {s_}, a, reference_.data,
                                 {workspace_.data, workspace_.count}, &way));
@@ -199,7 +252,10 @@ class Products {
   ProductDevice* device_;
   Model m_;
   size_t per_;
-  Buffer<__half> w_, x_, h_, y_, reference_;
+  Buffer<uint16_t> w_, x_;
+  Buffer<float> residual_, residual2_, delta_, vectors_;
+  Buffer<uint16_t> half_bias_, h_;
+  Buffer<float> y_, reference_;
   Buffer<uint8_t> flags_, scratch_flags_;
   Buffer<unsigned> out_;
   Buffer<char> workspace_;
@@ -208,81 +264,123 @@ class Products {
 
 const char* kNames[] = {"qkv", "out", "fc1", "fc2", "fc2 neurons"};
 
-// Each product alone, with other sizes of blocks beside the chosen one.
-template <typename Row>
-void Sweep(Products& p, int rows, const Row& row) {
-  for (int i = 0; i < 5; ++i) {
-    const int product = std::min(i, 3);
-    const WeightOrder order = i == 4 ? WeightOrder::kNeurons : WeightOrder::kOutputs;
-    const double bytes = p.Bytes() * (product == 0 ? 3 : product == 1 ? 1 : 4) / 12;
-    for (const int outs : {0, 40, 48, 64, 80, 128, 160, 192}) {
-      if (outs != 0 && (rows < 64 || (i == 4 && outs % 64 != 0) || (i == 2 && outs % 16 != 0))) {
-        continue;
+class Table {
+ public:
+  Table(Products& p, const char* model) : p_(p), stream_(p.StreamMs()) {
+    std::printf("%s: %.2f GB of weights, read-only stream %.3f TB/s = %.3f ms\n", model,
+                p.Bytes() / 1e9, p.Bytes() / stream_ / 1e9, stream_);
+  }
+  void Row(const std::string& what, const Graph& g, const Products::Tweak& tweak = nullptr,
+           double bytes = 0) {
+    const float ms = p_.GraphMs(g, tweak);
+    if (bytes == 0) bytes = p_.Bytes();
+    std::printf("  %-44s batch %4d: %7.3f ms, dense floor / time %.3f, %.3f TB/s of bytes needed\n",
+                what.c_str(), g.rows, ms, stream_ / ms, bytes / ms / 1e9);
+  }
+
+ private:
+  Products& p_;
+  float stream_;
+};
+
+std::string Words(const char* format, double a, double b, double c) {
+  char text[96];
+  std::snprintf(text, sizeof(text), format, a, b, c);
+  return text;
+}
+
+// Other stages, rings and times for the next kernel to start.
+void Rings(Table& table, const Graph& g) {
+  for (const int stage : {8, 16, 24}) {
+    for (const int ring : {48, 72, 90, 112, 140, 160, 216}) {
+      for (const float allow : {0.0f, 0.98f}) {
+        const auto tweak = [&](const GpuProductArgs& a, StreamShape* t) {
+          t->chunks = std::clamp(stage * 1024 / (t->outs * 128), 1, 8);
+          t->stages = std::clamp(StagesThatFit(a, t->outs, t->chunks, ring * 1024), 2,
+                                 StagesThatFit(a, t->outs, t->chunks));
+          t->allow = allow;
+        };
+        table.Row(Words("stages of %2.0f kB, ring %3.0f kB, next at %.2f", stage, ring, allow), g,
+                  tweak);
       }
-      const auto tweak = [&](const GpuProductArgs& a, StreamShape* s) {
-        if (outs == 0) return;
-        s->outs = outs;
-        s->stages = StagesThatFit(a, outs);
-      };
-      char what[64];
-      std::snprintf(what, sizeof(what), "%s alone, %d outputs a block", kNames[i], outs);
-      row(what, rows, p.GraphMs(rows, tweak, order, false, true, 1 << product), bytes);
     }
   }
 }
 
-void Run(ProductDevice* device, const Model& m, bool variants) {
-  Products p(device, m);
-  const float stream = p.StreamMs();
-  std::printf("%s: %.2f GB of weights, read-only stream %.3f TB/s = %.3f ms\n", m.name,
-              p.Bytes() / 1e9, p.Bytes() / stream / 1e9, stream);
-  const auto row = [&](const char* what, int rows, float ms, double bytes) {
-    std::printf("  %-44s batch %4d: %7.3f ms, dense floor / time %.3f, %.3f TB/s of bytes needed\n",
-                what, rows, ms, stream / ms, bytes / ms / 1e9);
-  };
-  const WeightOrder outputs = WeightOrder::kOutputs, neurons = WeightOrder::kNeurons;
-  row("dense, no overlap", 1, p.GraphMs(1, nullptr, outputs, false, false), p.Bytes());
-  row("dense", 1, p.GraphMs(1, nullptr, outputs, false, true), p.Bytes());
-  row("dense, fc2 neuron-major", 1, p.GraphMs(1, nullptr, neurons, false, true), p.Bytes());
-  for (const int kilobytes : {48, 72, 110, 220}) {
-    for (const float allow : {0.0f, 0.98f}) {
-      for (const int factor : {1, 2, 4}) {
-        const auto tweak = [&](const GpuProductArgs& a, StreamShape* t) {
-          t->outs = (t->outs * factor + 15) / 16 * 16;
-          t->stages = std::min(std::max(2, kilobytes * 1024 / ((t->outs + 8) * 128)),
-                               StagesThatFit(a, t->outs));
-          t->allow = allow;
-        };
-        if (m.d * factor > 3 * 2048) continue;
-        char what[64];
-        std::snprintf(what, sizeof(what), "ring of %d kB, %d x the outputs, next at %.2f",
-                      kilobytes, factor, allow);
-        row(what, 1, p.GraphMs(1, tweak, outputs, false, true), p.Bytes());
-      }
-    }
+void Small(Table& table) {
+  for (const int rows : {1, 2, 4, 8}) {
+    Graph g;
+    g.rows = rows;
+    table.Row("products alone", g);
+    g.norms = Norms::kApart;
+    table.Row("with norms", g);
+    g.norms = Norms::kWithin;
+    if (rows <= 2) table.Row("with norms within", g);
+    g.norms = Norms::kNone, g.fc2 = WeightOrder::kNeurons;
+    table.Row("products alone, fc2 neuron-major", g);
   }
-  if (!variants) return;
-  for (const int rows : {2, 4, 8, 16, 32, 48, 64, 96, 128}) {
-    row("dense", rows, p.GraphMs(rows, nullptr, outputs, false, true), p.Bytes());
-    row("dense, fc2 neuron-major", rows, p.GraphMs(rows, nullptr, neurons, false, true), p.Bytes());
-  }
-  for (const int rows : {1}) Sweep(p, rows, row);
+}
+
+void Skips(Table& table, Products& p) {
   for (const int rows : {1, 8}) {
     for (const float density : {1.0f, 0.5f, 0.1f, 0.05f, 0.025f}) {
       p.Inputs(rows, density);
       const double groups = p.ActiveGroups();
-      char what[64];
-      std::snprintf(what, sizeof(what), "skip, %.1f %% active, groups %.1f %%", 100 * density,
-                    100 * groups);
-      row(what, rows, p.GraphMs(rows, nullptr, neurons, true, true),
-          p.Bytes() - (1 - groups) * p.Fc2Bytes());
+      Graph g;
+      g.rows = rows, g.fc2 = WeightOrder::kNeurons, g.skip = true;
+      table.Row(Words("skip, %.1f %% active, groups %.1f %%", 100 * density, 100 * groups, 0), g,
+                nullptr, p.Bytes() - (1 - groups) * p.Fc2Bytes());
     }
   }
   p.Inputs(1, 1);
+}
+
+void Large(Table& table, Products& p) {
+  for (const int rows : {16, 32, 48, 64, 96, 128}) {
+    Graph g;
+    g.rows = rows;
+    table.Row("dense", g);
+    g.fc2 = WeightOrder::kNeurons;
+    table.Row("dense, fc2 neuron-major", g);
+  }
+  Skips(table, p);
   for (const int rows : {128, 256, 512, 2048}) p.Tune(rows);
   for (const int rows : {96, 128}) {
-    row("dense, tuned with cuBLASLt", rows, p.GraphMs(rows, nullptr, outputs, false, true),
-        p.Bytes());
+    Graph g;
+    g.rows = rows;
+    table.Row("dense, tuned with cuBLASLt", g);
+  }
+}
+
+void Run(ProductDevice* device, const Model& m) {
+  Products p(device, m);
+  Table table(p, m.name);
+  Graph g;
+  g.overlap = false;
+  table.Row("dense, no overlap", g);
+  g.overlap = true;
+  table.Row("dense", g);
+  if (m.d > 2560) {
+    Large(table, p);
+    return;
+  }
+  Small(table);
+  for (int product = 0; product < 4; ++product) {
+    Graph one;
+    one.products = 1 << product;
+    table.Row(std::string(kNames[product]) + " alone", one, nullptr,
+              p.Bytes() *
+                  (product == 0   ? 3
+                   : product == 1 ? 1
+                                  : 4) /
+                  12);
+  }
+  for (const Norms norms : {Norms::kNone, Norms::kApart, Norms::kWithin}) {
+    std::printf("%s\n", norms == Norms::kNone    ? " products alone"
+                        : norms == Norms::kApart ? " with norms"
+                                                 : " with norms within");
+    g.norms = norms;
+    Rings(table, g);
   }
 }
 
@@ -292,11 +390,10 @@ int Speed(ProductDevice* device, int argc, char** argv) {
   bool any = false;
   for (const Model& m : kModels) {
     for (int i = 0; i < argc; ++i) {
-      if (std::strcmp(argv[i], m.name) == 0)
-        Run(device, m, std::strcmp(m.name, "13b") == 0), any = true;
+      if (std::strcmp(argv[i], m.name) == 0) Run(device, m), any = true;
     }
   }
-  if (!any) Run(device, kModels[3], true);
+  if (!any) Run(device, {"13b", 5120, 40});
   return 0;
 }
 
