@@ -3,7 +3,6 @@
 
 #include "engine/comm/nccl.h"
 #include "engine/comm/nccl_comm.h"
-#include "engine/comm/staged.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "unit/comm/gpu_ranks.h"
@@ -167,27 +166,6 @@ TEST_P(GpuTransportTest, ALostDeviceEndsIt) {
   });
 }
 
-TEST(Staged, PiecesOfAnySizeGiveTheBitsOfTheHost) {
-  const FakeCuda fake({.queued = true});
-  for (int64_t piece : {4, 12, 4096, 1 << 20}) {
-    auto hosts = ThreadGroup(3, absl::Seconds(30));
-    EXPECT_THAT(RunGpuRanks(fake, OneGpuStage(3, Transport::kShm, FakeNccl(fake.api())),
-                            [&](GpuRank& at) -> std::string {
-                              auto staged = MakeStagedCommunicator(
-                                  std::move(hosts[static_cast<size_t>(at.rank)]), at.device, 40'000,
-                                  piece);
-                              WANT_OK(staged.status());
-                              WANT(std::string((*staged)->transport()) == "staged-threads");
-                              WANT(!(*staged)->capturable());
-                              DeviceFloats data(at, PartsOf(at.rank, 1025));
-                              WANT_OK((*staged)->AllReduce(data.get(), 1025, at.stream));
-                              WANT(SameBits(data.Get(), FoldInOrder({0, 1, 2}, 1025)));
-                              return at.exchange("done").status().ok() ? "" : "the exchange failed";
-                            }),
-                Each(""));
-  }
-}
-
 // Small thresholds, so that small messages go every way.
 TEST(Nccl, EveryWayOfSummingGivesTheSameBits) {
   const FakeCuda fake({.queued = true});
@@ -219,8 +197,6 @@ TEST(Nccl, ScratchDoesNotGrowWithTheMessages) {
   EXPECT_EQ(NcclScratchBytes(2, int64_t{1} << 40), 32 << 20);
   EXPECT_EQ(NcclScratchBytes(8, 40'000), 8 * 40'000);
   EXPECT_EQ(NcclScratchBytes(1, 4), 32);
-  EXPECT_EQ(StagedPinnedBytes(int64_t{1} << 40), 2 << 20);
-  EXPECT_EQ(StagedPinnedBytes(10), 24);
 }
 
 }  // namespace
