@@ -87,6 +87,9 @@ struct AttentionCudaArgs {
   // positions, token_row and block_table were there before the kernel that writes qkv (a launch of
   // the same step) began: with dependent_launch they are read while that one still runs.
   bool write_kv = false;
+  // PrefillAttentionCuda: the keys of the tiles' rows, all rows together; 0: as many as the tiles
+  // can hold queries. It only orders the work, so that keys and values are found in the L2 cache.
+  int64_t kv_tokens = 0;
 };
 
 // Enough for DecodeAttentionCuda of up to `tokens` tokens with positions below context_max, and,
@@ -108,7 +111,8 @@ int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t to
 enum class PrefillWay { kBest, kMma, kWgmma };
 
 // Attention of tiles[0 .. count - 1] (device memory): prompts and chunks. The tiles with the
-// longest context should come first, so that the device's last ones are short.
+// longest context should come first, so that the device's last ones are short. With scratch (of any
+// size but 0) work is handed out as it is done, without it in a fixed order, which is slower.
 int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
                          int64_t context_max, StreamRef stream, PrefillWay way = PrefillWay::kBest);
 

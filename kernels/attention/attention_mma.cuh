@@ -117,10 +117,13 @@ __device__ __forceinline__ TileFactors NextTile(float m, float tile_max, float c
 // mod 4, as s[n][at], s[n][at + 1]; they become P. Updates m and the lane's part of l; returns a.
 template <int at>
 __device__ __forceinline__ float SoftmaxTile(float (&s)[8][4], float& m, float& l, float c) {
-  float max = s[0][at];
+  float max[4];
 #pragma unroll
-  for (int n = 0; n < 8; ++n) max = fmaxf(max, fmaxf(s[n][at], s[n][at + 1]));
-  const TileFactors f = NextTile(m, QuadMax(max), c);
+  for (int n = 0; n < 4; ++n) {
+    max[n] = fmaxf(fmaxf(s[n][at], s[n][at + 1]), fmaxf(s[n + 4][at], s[n + 4][at + 1]));
+  }
+  const float tile_max = QuadMax(fmaxf(fmaxf(max[0], max[1]), fmaxf(max[2], max[3])));
+  const TileFactors f = NextTile(m, tile_max, c);
   l = __fmul_rn(l, f.a);
 #pragma unroll
   for (int n = 0; n < 8; ++n) {

@@ -5,10 +5,9 @@ namespace pamir::kernels::cuda {
 namespace {
 
 // Measured: README-cuda.md.
-using Choice64 = HopperChoice<false, true, false>;
-using Choice80 = HopperChoice<false, true, true>;
-using Choice128 = HopperChoice<true, true, false>;
-constexpr int64_t kSectionBytes = 32 << 20;
+using Choice64 = HopperChoice<false, true, true>;
+using Choice80 = HopperChoice<false, true, false>;
+using Choice128 = HopperChoice<true, false, false>;
 
 }  // namespace
 
@@ -20,11 +19,11 @@ int LaunchPrefillWgmma(const AttentionCudaArgs& args, const QueryTile* tiles, in
   }
   switch (args.kv.head_dim) {
     case 64:
-      return LaunchHopper<64, Choice64>(args, tiles, count, stream, kSectionBytes);
+      return LaunchHopper<64, Choice64>(args, tiles, count, stream);
     case 80:
-      return LaunchHopper<80, Choice80>(args, tiles, count, stream, kSectionBytes);
+      return LaunchHopper<80, Choice80>(args, tiles, count, stream);
     case 128:
-      return LaunchHopper<128, Choice128>(args, tiles, count, stream, kSectionBytes);
+      return LaunchHopper<128, Choice128>(args, tiles, count, stream);
     default:
       return cudaErrorInvalidValue;
   }

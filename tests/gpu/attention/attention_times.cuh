@@ -144,6 +144,7 @@ class TimedAttention {
     args.kv = {pool_.get() + at, pool_.get() + at + halves, b.heads, b.head_dim};
     args.out = out_.get(), args.out_stride = b.heads * b.head_dim;
     args.scratch = scratch_.get(), args.scratch_tokens = 128;
+    args.kv_tokens = static_cast<int64_t>(b.rows) * b.context;
     return args;
   }
 

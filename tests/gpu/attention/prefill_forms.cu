@@ -1,4 +1,4 @@
-// All forms that Hopper's prefill kernel can take (HopperChoice, sizes of sections): each against
+// All forms that Hopper's prefill kernel can take (HopperChoice, heads of a section): each against
 // decode, bit for bit; then its speed, unless "--quick". Compiled once for each of PAMIR_HEAD_DIM
 // 64, 80 and 128. What it found is in kernels/attention/README-cuda.md.
 #include <cstring>
@@ -17,37 +17,29 @@ constexpr TimedBatch kBatches[] = {
 
 struct Form {
   std::string name;
-  int64_t section_bytes;
   TimedAttention::Prefiller launch;
 };
 
-template <bool turns, bool scores_first, bool in_registers>
-Form FormOf(int64_t section_bytes) {
-  using Choice = kernels::cuda::HopperChoice<turns, scores_first, in_registers>;
-  std::string name = turns ? "turns" : "free";
-  if (scores_first) name += " QK-first";
-  if (in_registers) name += " Q-regs";
-  name += " " + std::to_string(section_bytes >> 20) + " MiB";
-  return {name, section_bytes,
-          [section_bytes](const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
-                          int64_t, StreamRef stream) {
+template <bool turns, bool two_scores, bool in_registers>
+Form FormOf(int section_heads = 0) {
+  using Choice = kernels::cuda::HopperChoice<turns, two_scores, in_registers>;
+  std::string name = turns ? "turns" : two_scores ? "two scores" : "free";
+  if (in_registers) name += ", Q in registers";
+  if (section_heads > 0) name += ", " + std::to_string(section_heads) + " heads";
+  return {name, [section_heads](const AttentionCudaArgs& args, const QueryTile* tiles,
+                                int64_t count, int64_t, StreamRef stream) {
             return kernels::cuda::LaunchHopper<kDim, Choice>(args, tiles, count, stream,
-                                                             section_bytes);
+                                                             section_heads);
           }};
 }
 
 std::vector<Form> Forms() {
-  std::vector<Form> forms;
-  for (const int64_t mib : {16, 32, 64, 1024}) {
-    const int64_t bytes = mib << 20;
-    forms.push_back(FormOf<true, false, false>(bytes));
-    forms.push_back(FormOf<true, true, false>(bytes));
-    forms.push_back(FormOf<false, false, false>(bytes));
-    forms.push_back(FormOf<false, true, false>(bytes));
-    if constexpr (kDim < 128) {
-      forms.push_back(FormOf<true, true, true>(bytes));
-      forms.push_back(FormOf<false, true, true>(bytes));
-    }
+  std::vector<Form> forms = {FormOf<true, false, false>(), FormOf<false, false, false>(),
+                             FormOf<false, true, false>(), FormOf<true, false, false>(1),
+                             FormOf<true, false, false>(kHeads)};
+  if constexpr (kDim < 128) {
+    forms.push_back(FormOf<false, false, true>());
+    forms.push_back(FormOf<false, true, true>());
   }
   return forms;
 }
