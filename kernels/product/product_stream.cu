@@ -88,15 +88,20 @@ bool NormFits(const GpuProductArgs& a) {
          a.w.in % kBoxK == 0 && a.w.order == WeightOrder::kOutputs;
 }
 
-// A narrow product ends before a deep ring pays, and the next kernel comes in beside a small one.
-// What a stage costs beside its instructions on tensor cores counts there: so large stages.
-int RingBytes(const GpuProductArgs& a) {
-  const int64_t side = std::min(a.w.in, a.w.out);
-  return side <= 1024 ? 72 * 1024 : side <= 2048 ? 112 * 1024 : kMaxShared;
+// The layers' products of models up to 2.7B. What a stage costs beside its instructions on tensor
+// cores counts there: so stages of several boxes; and the next kernel may come in at once.
+constexpr int64_t kNarrow = 2560, kNarrowLength = 4 * kNarrow;
+constexpr int kNarrowStage = 24 * 1024;  // bytes of weights
+constexpr int kNarrowStages = 4;         // at least
+
+bool Narrow(const GpuProductArgs& a) {
+  return std::min(a.w.in, a.w.out) <= kNarrow && std::max(a.w.in, a.w.out) <= kNarrowLength;
 }
-constexpr int64_t kNarrow = 2560;  // of models up to 2.7B
-constexpr int kNarrowStage = 16 * 1024;
-constexpr int kNarrowStages = 4;
+
+// The narrowest leave room for a block of the next kernel.
+int RingBytes(const GpuProductArgs& a) {
+  return Narrow(a) && std::min(a.w.in, a.w.out) <= 1024 ? 140 * 1024 : kMaxShared;
+}
 
 // One block a multiprocessor, with as deep a ring as there is shared memory for: what comes late
 // is then asked for early. Two blocks a multiprocessor, or one and the next kernel's, were slower.
@@ -111,15 +116,15 @@ StreamShape ChooseStream(const ProductDevice& d, const GpuProductArgs& a) {
     shape.outs = Round((a.w.out + blocks - 1) / blocks, grain);
     if (shape.outs <= most) break;
   }
-  const int ring = RingBytes(a) + l.resident_bytes;
-  if (std::min(a.w.in, a.w.out) <= kNarrow && Folded(a.w.in)) {
+  const int ring = RingBytes(a);
+  if (Narrow(a) && Folded(a.w.in) && l.tile_rows <= 64) {
     shape.chunks = std::clamp(kNarrowStage / (shape.outs * 128), 1, neurons ? 4 : kMaxChunks);
     while (shape.chunks > 1 && StagesIn(l, shape.outs, shape.chunks, ring) < kNarrowStages) {
       --shape.chunks;
     }
   }
-  shape.stages = std::max(StagesIn(l, shape.outs, shape.chunks, std::min(ring, kMaxShared)), 2);
-  shape.allow = 0.98f;
+  shape.stages = std::max(StagesIn(l, shape.outs, shape.chunks, ring), 2);
+  shape.allow = Narrow(a) ? 0.0f : 0.98f;
   return shape;
 }
 
