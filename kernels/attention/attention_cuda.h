@@ -15,8 +15,9 @@
 // nothing, NaN neither; of its last block it may be read.
 //
 // Shared memory of a block of threads, per element of the padded head dim: 768 bytes (decode), 1
-// KiB (prefill of 64, 80, 128). Where the device has less the launch fails with an error: 9.0 takes
-// all head dims, 8.0 those up to 208, 8.6 and 8.9 no prefill of 128, 7.5 only decode of up to 80.
+// KiB (prefill of 64, 80, 128; up to 224 KiB in all on 9.0). Where the device has less the launch
+// fails with an error: 9.0 takes all head dims, 8.0 those up to 208, 8.6 and 8.9 no prefill of
+// 128, 7.5 only decode of up to 80.
 //
 // All pointers are device memory. Functions return 0 or a cudaError_t; they only enqueue.
 #ifndef PAMIR_KERNELS_ATTENTION_ATTENTION_CUDA_H_
@@ -79,7 +80,8 @@ struct AttentionCudaArgs {
   KvCuda kv;
   void* out = nullptr;  // [T][out_stride], heads * head_dim each
   int64_t out_stride = 0;
-  void* scratch = nullptr;        // AttentionCudaScratchBytes(...), zeroed once before first use
+  // AttentionCudaScratchBytes(...), zeroed once before first use; one for calls that may overlap.
+  void* scratch = nullptr;
   int64_t scratch_tokens = 0;     // the `tokens` that it was sized for
   bool dependent_launch = false;  // see kernels/cuda/launch.cuh; Hopper and later only
   // DecodeAttentionCuda: also store the tokens' own k and v, as WriteKvCuda would; the bits are
@@ -87,8 +89,9 @@ struct AttentionCudaArgs {
   // positions, token_row and block_table were there before the kernel that writes qkv (a launch of
   // the same step) began: with dependent_launch they are read while that one still runs.
   bool write_kv = false;
-  // PrefillAttentionCuda: the keys of the tiles' rows, all rows together; 0: as many as the tiles
-  // can hold queries. It only orders the work, so that keys and values are found in the L2 cache.
+  // PrefillAttentionCuda: the keys of the tiles' rows, all rows together; 0: what the tiles and
+  // context_max suggest, too little for chunks of several rows. It only orders the work, so that
+  // keys and values are found in the L2 cache.
   int64_t kv_tokens = 0;
 };
 

@@ -354,9 +354,8 @@ int LaunchHopper(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t 
   HopperCall call;
   call.prefill = {args, tiles};
   call.tiles = static_cast<int>(count);
-  const int64_t kv_tokens = args.kv_tokens > 0 ? args.kv_tokens : count * kTileQueries;
   call.section_heads =
-      section_heads > 0 ? section_heads : SectionHeads(kv_tokens, args.kv.heads, D);
+      section_heads > 0 ? section_heads : SectionHeads(args.kv_tokens, args.kv.heads, D);
   if (args.scratch != nullptr && args.scratch_tokens > 0) {
     call.tickets = static_cast<unsigned*>(args.scratch);
   }

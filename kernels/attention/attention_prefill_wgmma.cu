@@ -11,8 +11,10 @@ using Choice128 = HopperChoice<true, false, false>;
 
 }  // namespace
 
-int LaunchPrefillWgmma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
+int LaunchPrefillWgmma(const AttentionCudaArgs& given, const QueryTile* tiles, int64_t count,
                        int64_t context_max, StreamRef stream) {
+  AttentionCudaArgs args = given;
+  if (args.kv_tokens <= 0) args.kv_tokens = std::max(count * kTileQueries, context_max);
   // It stores 16 bytes at a time.
   if (args.out_stride % 8 != 0 || reinterpret_cast<uintptr_t>(args.out) % 16 != 0) {
     return LaunchPrefillMma(args, tiles, count, context_max, stream);
