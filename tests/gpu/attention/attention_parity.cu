@@ -142,6 +142,27 @@ void CheckWithoutScratch(Verdicts& verdicts, int head_dim) {
                Differences(decode, c.Output()), 0);
 }
 
+// bf16 outputs: both ways of prefill against decode.
+void CheckBFloat16(Verdicts& verdicts, int head_dim) {
+  AttentionCase c({head_dim, 2, {300, 77}});
+  CUDA_CHECK(WriteKvCuda(c.Args(), c.tokens(), {}));
+  const Bits half = ByDecode(c);
+  AttentionCudaArgs args = c.Args();
+  args.out_type = DType::kBFloat16;
+  c.PoisonOutput();
+  CUDA_CHECK(DecodeAttentionCuda(args, 0, c.tokens(), c.longest(), {}));
+  const Bits decode = c.Output();
+  const std::string name = "head dim " + std::to_string(head_dim) + ", bf16 outputs: bits, ";
+  verdicts.Row(name + "fp16 instead", Differences(decode, half), 0, false);
+  const Buffer<QueryTile> tiles(c.Tiles(128));
+  for (const PrefillWay way : {PrefillWay::kMma, PrefillWay::kWgmma}) {
+    c.PoisonOutput();
+    CUDA_CHECK(PrefillAttentionCuda(args, tiles.get(), tiles.size(), c.longest(), {}, way));
+    verdicts.Row(name + (way == PrefillWay::kMma ? "mma" : "wgmma"),
+                 Differences(decode, c.Output()), 0);
+  }
+}
+
 }  // namespace
 
 int Main(Extent extent) {
@@ -158,6 +179,7 @@ int Main(Extent extent) {
   for (const int dim : {64, 80, 128}) {
     CheckCase(verdicts, {dim, 40, {1000, 513, 64}});
     CheckWithoutScratch(verdicts, dim);
+    CheckBFloat16(verdicts, dim);
   }
   CheckCase(verdicts, {128, 2, {2048}});
   CheckCase(verdicts, {64, 2, {2048}});
