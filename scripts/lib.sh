@@ -39,6 +39,19 @@ install_missing() {
   DEBIAN_FRONTEND=noninteractive "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive $line
 }
 
+# The architecture to compile GPU kernels for where only this machine's GPU matters: nothing printed
+# where none is seen. Devices newer than those of cmake/PamirCuda.cmake run its PTX.
+local_cuda_architecture() {
+  local capability
+  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -n | head -1) || return 0
+  case "${capability%% *}" in
+    7.5) echo 75-real ;;
+    8.*) echo 80-real ;;
+    9.0) echo 90a-real ;;
+    1[0-9].*) echo 90-virtual ;;
+  esac
+}
+
 # build PRESET [TARGET...]: configures and builds in build/PRESET. Two compilations a core would not
 # fit small memories: each may take 1 GB.
 build() {

@@ -2,19 +2,23 @@
 
 #include <signal.h>
 
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
+
+#include "support/golden.h"
 
 namespace pamir::testing {
 
 // Sanitizers and crowded machines are slow; a server that is not up by then never will be.
 constexpr std::chrono::seconds kReadyWithin(120);
 
-std::string PamirBinary() { return std::string(PAMIR_BINARY_DIR) + "/bin/pamir"; }
-
-std::string SourcePath(const std::string& relative) {
-  return std::string(PAMIR_SOURCE_DIR) + "/" + relative;
+std::string PamirBinary() {
+  const char* given = std::getenv("PAMIR_TEST_PROGRAM");
+  return given != nullptr ? given : std::string(PAMIR_BINARY_DIR) + "/bin/pamir";
 }
+
+std::string SourcePath(const std::string& relative) { return SourceDirectory() + "/" + relative; }
 
 Server::Server(const std::vector<std::string>& flags, const std::vector<std::string>& environment) {
   std::vector<std::string> argv = {PamirBinary(), "serve"};

@@ -11,7 +11,8 @@
 
 namespace pamir::testing {
 
-// The program under test, and where the repository lies.
+// The program under test (PAMIR_TEST_PROGRAM of the environment wins), and a file of the repository
+// (PAMIR_TEST_SOURCE_DIR wins).
 std::string PamirBinary();
 std::string SourcePath(const std::string& relative);
 

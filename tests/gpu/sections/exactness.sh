@@ -1,0 +1,5 @@
+# shellcheck shell=bash disable=SC2154
+for skip in off group full; do
+  check "exactness float16, skip $skip" 170 env PAMIR_DTYPE=float16 PAMIR_RELU_SKIP=$skip \
+    "$bin/e2e_many_clients" --gtest_filter='*tp1_pp1:*tp2_pp1'
+done
