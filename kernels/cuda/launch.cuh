@@ -1,8 +1,10 @@
 // Launching a kernel, alone or as the programmatic dependent of the one before it in the stream.
 //
-// A dependent kernel may start while its predecessor still runs: it calls AwaitPrevious() before it
-// reads anything that a kernel of this step wrote, and AllowNext() only after that, so that whoever
-// starts has all but its direct predecessor behind it.
+// A dependent kernel may start while its predecessors still run: it calls AwaitPrevious() before it
+// reads anything that a kernel of this step wrote, and before it writes anything. All of them are
+// behind it then, since the direct predecessor has ended and had awaited its own. AllowNext() may
+// come before that or after: early, so that the next kernel can fetch weights; late, so that its
+// blocks are not in the way.
 #ifndef PAMIR_KERNELS_CUDA_LAUNCH_CUH_
 #define PAMIR_KERNELS_CUDA_LAUNCH_CUH_
 
