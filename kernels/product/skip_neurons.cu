@@ -1,5 +1,7 @@
-// The full skip: a block of threads for one section of neurons and 256 outputs, a warp for each of
-// its ranges; then the sections are added.
+// The full skip: a block of threads for one row, one section of neurons and 256 outputs, a warp for
+// each of its ranges; then the sections are added.
+#include <algorithm>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/product/skip_neurons.cuh"
 
@@ -8,154 +10,91 @@ namespace {
 
 using namespace skip;  // NOLINT: this file's own parts
 
-constexpr int kMaxCluster = 16;  // what Hopper takes where asked to
-constexpr int kMaxPortableCluster = 8;
-constexpr int kMinTile = 4;  // rows of a tile, where there is more than one tile
-constexpr int kMaxTile = 8;
+constexpr int kStages = 4;       // of a warp's ring: 16 neurons, about those active of a range
+constexpr int kSmallStages = 3;  // 55 KiB of shared memory a block, which every device has
+constexpr int kAtOnce = 16;      // sections whose sums are loaded together
 
 // ---- device ----
 
-__device__ __forceinline__ void MeetCluster() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "barrier.cluster.arrive.release;\n"
-      "barrier.cluster.wait.acquire;\n" ::
-          : "memory");
-#endif
-}
-
-// The same word of shared memory in another block of the cluster.
-__device__ __forceinline__ float LoadFrom(const float* mine, int rank) {
-  float value = 0;
-#if __CUDA_ARCH__ >= 900
-  asm volatile(
-      "{\n"
-      ".reg .u32 at;\n"
-      "mapa.shared::cluster.u32 at, %1, %2;\n"
-      "ld.shared::cluster.f32 %0, [at];\n"
-      "}\n"
-      : "=f"(value)
-      : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(mine))), "r"(rank)
-      : "memory");
-#endif
-  return value;
-}
-
-// Where a block stands in the product.
+// Where a thread stands, once the ranges are added: one output of one row.
 struct Place {
-  int section, tile, out;  // out: this thread's, in the sections' sums
+  int row, out;
+  bool live;  // out is an output
+  float bias;
 };
 
-__device__ __forceinline__ void StoreOut(const SkipNeuronsArgs& a, int slot, int out, float sum) {
-  const int row = RowAt(a, slot);
-  if (row < 0) return;
-  if (a.bias != nullptr) sum = __fadd_rn(sum, __ldg(a.bias + out));
-  a.y[row * a.y_stride + out] = sum;
+__device__ __forceinline__ void StoreOut(const SkipNeuronsArgs& a, const Place& at, float sum) {
+  // The sum is never -0, so that adding no bias as 0 changes nothing.
+  if (at.live) a.y[at.row * a.y_stride + at.out] = __fadd_rn(sum, at.bias);
 }
 
-// Every block of the cluster adds the sections of some of the rows.
-template <int kRows>
-__device__ __forceinline__ void AddByCluster(const Call& call, const Place& at,
-                                             const float (&section)[kRows], float* shared) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) shared[r * kSlab + threadIdx.x] = section[r];
-  MeetCluster();
-  for (int r = at.section; r < kRows; r += call.sections) {
-    float parts[kMaxCluster];
-#pragma unroll
-    for (int s = 0; s < kMaxCluster; ++s) {
-      parts[s] = s < call.sections ? LoadFrom(shared + r * kSlab + threadIdx.x, s) : 0.0f;
-    }
-    float sum = parts[0];
-#pragma unroll
-    for (int s = 1; s < kMaxCluster; ++s) sum = __fadd_rn(sum, parts[s]);  // + 0 changes nothing
-    if (at.out < call.args.out) StoreOut(call.args, at.tile * kRows + r, at.out, sum);
-  }
-  MeetCluster();  // nobody leaves while it is read
-}
-
-// The last of a slab's blocks to finish adds all sections.
-template <int kRows>
-__device__ __forceinline__ void AddByScratch(const Call& call, const Place& at,
-                                             const float (&section)[kRows]) {
-  const SkipNeuronsArgs& a = call.args;
-  const int64_t first = int64_t{at.tile} * kRows;
-  const bool live = at.out < a.out;
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    if (!live || first + r >= a.rows) break;
-    __stcg(call.partials + ((first + r) * call.sections + at.section) * a.out + at.out, section[r]);
-  }
+// The last of a slab's blocks to finish adds the sections, which all have left in scratch.
+__device__ __forceinline__ void AddSections(const Call& call, const Place& at, float section) {
+  float* parts = call.partials + int64_t{blockIdx.y} * call.sections * call.args.out + at.out;
+  if (at.live) __stcg(parts + blockIdx.x * call.args.out, section);
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
     // Wraps to 0 with the last block: ready for the next launch.
     const unsigned others = static_cast<unsigned>(call.sections) - 1;
-    last = atomicInc(call.done + int64_t{at.tile} * gridDim.z + blockIdx.z, others) == others;
+    __threadfence();
+    last = atomicInc(call.done + int64_t{blockIdx.y} * gridDim.z + blockIdx.z, others) == others;
     __threadfence();
   }
   __syncthreads();
-  if (!last || !live) return;
-  for (int r = 0; r < kRows && first + r < a.rows; ++r) {
-    const float* parts = call.partials + (first + r) * call.sections * a.out + at.out;
-    float sum = __ldcg(parts);
-#pragma unroll 8
-    for (int s = 1; s < call.sections; ++s) sum = __fadd_rn(sum, __ldcg(parts + s * a.out));
-    StoreOut(a, static_cast<int>(first) + r, at.out, sum);
+  if (!last || !at.live) return;
+  float sum = 0;
+  for (int first = 0; first < call.sections; first += kAtOnce) {
+    float some[kAtOnce];
+#pragma unroll
+    for (int s = 0; s < kAtOnce; ++s) {
+      const bool there = first + s < call.sections;  // absent ones add + 0: nothing
+      some[s] = there ? __ldcg(parts + (first + s) * call.args.out) : 0.0f;
+    }
+#pragma unroll
+    for (int s = 0; s < kAtOnce; ++s) sum = __fadd_rn(sum, some[s]);
   }
+  StoreOut(call.args, at, sum);
 }
 
-// The sum of the section's ranges, for this thread's output of each row.
-template <int kRows, int kStages>
-__device__ __forceinline__ void AddRanges(float (&section)[kRows], char* shared) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const auto part = [&](int warp) {
-      const char* ring = Layout<kRows, kStages>::Of(shared, warp).ring;
-      return reinterpret_cast<const float*>(ring)[r * kSlab + threadIdx.x];
-    };
-    section[r] = part(0);
-#pragma unroll
-    for (int warp = 1; warp < kWarps; ++warp) section[r] = __fadd_rn(section[r], part(warp));
-  }
-}
-
-// Grid: sections, tiles of rows, slabs; so that tiles which read the same weights are neighbours.
-template <typename T, int kRows, int kStages>
-__global__ void __launch_bounds__(kThreads, kRows == 1 ? 3 : 2)
+// Grid: sections, rows, slabs; so that rows which may need the same weights are neighbours and one
+// reading of the memory serves them all.
+template <typename T, int kRingStages>
+__global__ void __launch_bounds__(kThreads, 3)
     SkipNeuronsKernel(const __grid_constant__ Call call) {
   extern __shared__ __align__(16) char shared[];
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int slab = static_cast<int>(blockIdx.z) * kSlab;
-  const Place at = {static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y),
-                    slab + static_cast<int>(threadIdx.x)};
-  const WarpMemory m = Layout<kRows, kStages>::Of(shared, warp);
+  const SkipNeuronsArgs& a = call.args;
+  const int warp = threadIdx.x / 32, slab = static_cast<int>(blockIdx.z) * kSlab;
+  char* ring = Layout<kRingStages>::Ring(shared, warp);
+  char* lists = ring + Layout<kRingStages>::kRing;
+  const WarpMemory m = {ring, reinterpret_cast<uint16_t*>(lists),
+                        reinterpret_cast<uint8_t*>(lists + 2 * kRange)};
+  Place at;
+  at.out = slab + static_cast<int>(threadIdx.x);
+  at.live = at.out < a.out;
+  at.bias = at.live && a.bias != nullptr ? __ldg(a.bias + at.out) : 0.0f;
   AwaitPrevious();
   AllowNext();
-  float sums[kRows][kLaneOuts] = {};
-  SumRange<T, kRows, kStages>(sums, call, at.tile, at.section * kWarps + warp,
-                              slab + lane * kLaneOuts, m);
+  at.row = static_cast<int>(blockIdx.y);
+  if (a.index != nullptr) at.row = __ldcg(a.index + blockIdx.y);
+  if (at.row < 0) return;  // all sections of this row do
+  float sums[kLaneOuts] = {};
+  SumRange<T, kRingStages>(sums, a, at.row, static_cast<int>(blockIdx.x) * kWarps + warp, slab, m);
   __syncwarp();  // the ring becomes the place of the sums
-  float4* to = reinterpret_cast<float4*>(m.ring) + lane * 2;
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    float(&v)[kLaneOuts] = sums[r];
-#pragma unroll
-    for (int i = 0; i < kLaneOuts; ++i) v[i] = __fadd_rn(v[i], 0.0f);  // -0 becomes +0
-    to[r * (kSlab / 4)] = {v[0], v[1], v[2], v[3]};
-    to[r * (kSlab / 4) + 1] = {v[4], v[5], v[6], v[7]};
-  }
+  float4* to = reinterpret_cast<float4*>(ring) + threadIdx.x % 32 * 2;
+  to[0] = {sums[0], sums[1], sums[2], sums[3]};
+  to[1] = {sums[4], sums[5], sums[6], sums[7]};
   __syncthreads();
-  float section[kRows];
-  AddRanges<kRows, kStages>(section, shared);
-  if (call.cluster) {
-    AddByCluster<kRows>(call, at, section, Layout<kRows, kStages>::Sums(shared));
-  } else if (call.sections > 1) {
-    AddByScratch<kRows>(call, at, section);
-  } else if (at.out < call.args.out) {
+  float section = 0;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) StoreOut(call.args, at.tile * kRows + r, at.out, section[r]);
+  for (int w = 0; w < kWarps; ++w) {
+    const char* part = Layout<kRingStages>::Ring(shared, w);
+    section = __fadd_rn(section, reinterpret_cast<const float*>(part)[threadIdx.x]);
+  }
+  if (call.sections > 1) {
+    AddSections(call, at, section);
+  } else {
+    StoreOut(a, at, section);
   }
 }
 
@@ -164,8 +103,7 @@ __global__ void __launch_bounds__(kThreads, kRows == 1 ? 3 : 2)
 int64_t Slabs(int64_t out) { return (out + kSlab - 1) / kSlab; }
 int64_t Sections(int64_t in) { return (in + kSkipSection - 1) / kSkipSection; }
 size_t CounterBytes(int64_t rows, int64_t out) {
-  const int64_t tiles = (rows + kMinTile - 1) / kMinTile;
-  return static_cast<size_t>((tiles * Slabs(out) * 4 + 15) / 16 * 16);
+  return static_cast<size_t>((rows * Slabs(out) * 4 + 15) / 16 * 16);
 }
 
 bool Aligned(const void* p) { return p != nullptr && reinterpret_cast<uintptr_t>(p) % 16 == 0; }
@@ -178,99 +116,74 @@ bool Sound(const SkipNeuronsArgs& a) {
          Aligned(a.scratch) && a.y != nullptr && a.type != DType::kFloat32;
 }
 
-// What the device and the code compiled for it can do.
-struct Ability {
-  int shared_bytes = 0;  // of a block
-  bool hopper = false;   // clusters, dependent launches
+// What decides how a kernel is launched here.
+struct Device {
+  int processors = 0;
+  int shared_bytes = 0;           // of a multiprocessor
+  int shared_bytes_of_block = 0;  // at most
 };
 
-cudaError_t Ask(const void* kernel, Ability* ability) {
+cudaError_t AskDevice(Device* d) {
   int device = 0;
   cudaError_t e = cudaGetDevice(&device);
-  if (e != cudaSuccess) return e;
-  e = cudaDeviceGetAttribute(&ability->shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
-                             device);
-  if (e != cudaSuccess) return e;
-  cudaFuncAttributes attributes;
-  e = cudaFuncGetAttributes(&attributes, kernel);
-  if (e == cudaSuccess) ability->hopper = attributes.ptxVersion >= 90;
+  const auto ask = [&](int* value, cudaDeviceAttr attribute) {
+    if (e == cudaSuccess) e = cudaDeviceGetAttribute(value, attribute, device);
+  };
+  ask(&d->processors, cudaDevAttrMultiProcessorCount);
+  ask(&d->shared_bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor);
+  ask(&d->shared_bytes_of_block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
   return e;
 }
 
-struct Launched {  // a configuration and what it points to
-  cudaLaunchAttribute attributes[2] = {};
-  cudaLaunchConfig_t config = {};
-};
-
-void AddAttributes(Launched* l, bool cluster, bool dependent) {
-  cudaLaunchAttribute* at = l->attributes;
-  if (cluster) {
-    at->id = cudaLaunchAttributeClusterDimension;
-    at->val.clusterDim = {l->config.gridDim.x, 1, 1};
-    ++at;
-  }
-  if (dependent) {
-    at->id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    at->val.programmaticStreamSerializationAllowed = 1;
-    ++at;
-  }
-  l->config.attrs = l->attributes;
-  l->config.numAttrs = static_cast<unsigned>(at - l->attributes);
+// So much shared memory for a block that a multiprocessor takes no more of few blocks than its
+// share: else those that are free first would take as many as they hold, and others none.
+size_t SharedBytes(const Device& d, size_t needed, const dim3& grid) {
+  const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
+  const int64_t share = (blocks + d.processors - 1) / d.processors;
+  return std::max(needed, static_cast<size_t>(d.shared_bytes / (share + 1)));  // one more: too much
 }
 
-// Whether the device has room for such a cluster at all.
-bool ClusterFits(const void* kernel, const Launched& l) {
-  if (l.config.gridDim.x <= kMaxPortableCluster) return true;
-  int clusters = 0;
-  const bool fits = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed,
-                                         1) == cudaSuccess &&
-                    cudaOccupancyMaxActiveClusters(&clusters, kernel, &l.config) == cudaSuccess &&
-                    clusters > 0;
-  if (!fits) cudaGetLastError();
-  return fits;
-}
-
-template <typename T, int kRows, int kStages>
-int LaunchTile(Call call, StreamRef stream, SkipNeuronsWay way, bool hopper) {
-  const auto kernel = &SkipNeuronsKernel<T, kRows, kStages>;
+template <typename T, int kRingStages>
+int LaunchBy(const Call& call, StreamRef stream, const Device& d, bool spread) {
+  const auto kernel = &SkipNeuronsKernel<T, kRingStages>;
   const void* handle = reinterpret_cast<const void*>(kernel);
   const SkipNeuronsArgs& a = call.args;
-  const auto tiles = static_cast<unsigned>((a.rows + kRows - 1) / kRows);
-  Launched l;
-  l.config.gridDim = {static_cast<unsigned>(call.sections), tiles,
-                      static_cast<unsigned>(Slabs(a.out))};
-  l.config.blockDim = {kThreads, 1, 1};
-  l.config.dynamicSmemBytes = Layout<kRows, kStages>::kBytes;
-  l.config.stream = static_cast<cudaStream_t>(stream.handle);
-  cudaError_t e = cudaFuncSetAttribute(handle, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                       Layout<kRows, kStages>::kBytes);
+  cudaFuncAttributes of_kernel;
+  cudaError_t e = cudaFuncGetAttributes(&of_kernel, handle);
   if (e != cudaSuccess) return e;
-  const bool wanted =
-      (way == SkipNeuronsWay::kBest || way == SkipNeuronsWay::kCluster) && call.sections > 1;
-  if (wanted && hopper && call.sections <= kMaxCluster) {
-    AddAttributes(&l, true, false);
-    call.cluster = ClusterFits(handle, l);
+  const size_t most = d.shared_bytes_of_block - of_kernel.sharedSizeBytes;
+  // Always the same limit, so that threads which launch other shapes do not lower it in between.
+  e = cudaFuncSetAttribute(handle, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(most));
+  if (e != cudaSuccess) return e;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(call.sections), static_cast<unsigned>(a.rows),
+                        static_cast<unsigned>(Slabs(a.out)));
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = Layout<kRingStages>::kBytes;
+  if (spread) {
+    config.dynamicSmemBytes =
+        std::min(SharedBytes(d, config.dynamicSmemBytes, config.gridDim), most);
   }
-  if (wanted && way == SkipNeuronsWay::kCluster && !call.cluster) return cudaErrorNotSupported;
-  AddAttributes(&l, call.cluster, a.dependent_launch && hopper);
-  return cudaLaunchKernelEx(&l.config, kernel, call);
+  config.stream = static_cast<cudaStream_t>(stream.handle);
+  cudaLaunchAttribute dependent = {};
+  dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  dependent.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &dependent;
+  // Code for older devices does not await its predecessor, wherever it runs.
+  config.numAttrs = a.dependent_launch && of_kernel.ptxVersion >= 90 ? 1 : 0;
+  return cudaLaunchKernelEx(&config, kernel, call);
 }
 
 template <typename T>
 int LaunchType(const Call& call, StreamRef stream, SkipNeuronsWay way) {
-  Ability ability;
-  const cudaError_t e =
-      Ask(reinterpret_cast<const void*>(&SkipNeuronsKernel<T, kMaxTile, 4>), &ability);
+  Device d;
+  const cudaError_t e = AskDevice(&d);
   if (e != cudaSuccess) return e;
-  const int64_t rows = call.args.rows;
-  const bool one = rows == 1, hopper = ability.hopper;
-  if (way == SkipNeuronsWay::kSmall || ability.shared_bytes < Layout<kMaxTile, 4>::kBytes) {
-    return one ? LaunchTile<T, 1, 2>(call, stream, way, hopper)
-               : LaunchTile<T, kMinTile, 2>(call, stream, way, hopper);
+  if (way == SkipNeuronsWay::kSmall || d.shared_bytes_of_block < Layout<kStages>::kBytes + 64) {
+    return LaunchBy<T, kSmallStages>(call, stream, d, false);
   }
-  if (one) return LaunchTile<T, 1, 4>(call, stream, way, hopper);
-  if (rows <= kMinTile) return LaunchTile<T, kMinTile, 4>(call, stream, way, hopper);
-  return LaunchTile<T, kMaxTile, 4>(call, stream, way, hopper);
+  return LaunchBy<T, kStages>(call, stream, d, true);
 }
 
 }  // namespace

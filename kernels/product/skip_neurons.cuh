@@ -1,5 +1,6 @@
-// One warp, one range of neurons, 256 outputs (8 a lane): which neurons are active, their weights
-// copied into a ring of the warp's own, and the range's sums. See skip_neurons_cuda.h for the rule.
+// One warp, one range of neurons, one row, 256 outputs (8 a lane): which neurons are active, their
+// weights copied into a ring of the warp's own, and the range's sums. skip_neurons_cuda.h has the
+// rule.
 #ifndef PAMIR_KERNELS_PRODUCT_SKIP_NEURONS_CUH_
 #define PAMIR_KERNELS_PRODUCT_SKIP_NEURONS_CUH_
 
@@ -20,67 +21,33 @@ constexpr int kSlab = 256;             // outputs of a block
 constexpr int kLaneOuts = 8;           // outputs of a lane, and neurons that a lane looks at
 constexpr int kSlotBytes = kSlab * 2;  // a neuron's weights
 constexpr int kChunk = 4;              // neurons that are copied and added together
+constexpr int kStageBytes = kChunk * kSlotBytes;
 static_assert(kRange == 32 * kLaneOuts && kSlab == 32 * kLaneOuts && kSlab == kThreads);
 
 struct Call {
   SkipNeuronsArgs args;
   int sections = 0;
   float* partials = nullptr;  // [rows][sections][out], and the number of blocks that are done,
-  unsigned* done = nullptr;   // [tiles of rows][slabs]
-  bool cluster = false;       // the sections of a slab are a cluster
+  unsigned* done = nullptr;   // [rows][slabs]
 };
 
-// A warp's part of the block's shared memory. The lists are ascending.
+// A warp's part of the block's shared memory.
 struct WarpMemory {
-  char* ring;         // [stages][kChunk][kSlotBytes]; afterwards the range's sums [rows][kSlab]
-  uint16_t* entries;  // [kRange][rows]: what the rows hold of the list's neurons
-  uint8_t* list;      // [kRange]: active neurons, within the range
-  uint8_t* masks;     // [kRange]: bit r: row r holds something of that neuron
+  char* ring;         // [stages][kChunk][kSlotBytes]; afterwards the range's sums [kSlab]
+  uint16_t* entries;  // [kRange]: the row's active neurons, ascending: their values
+  uint8_t* list;      // [kRange]: and their places in the range
 };
 
-template <int kRows, int kStages>
+template <int kStages>
 struct Layout {
-  static constexpr int kRing = kStages * kChunk * kSlotBytes;
-  static constexpr int kEntries = kRange * kRows * 2;
-  static constexpr int kWarp = kRing + kEntries + 2 * kRange;
-  static constexpr int kBytes = kWarps * kWarp + kRows * kSlab * 4;  // and the section's sums
-  static_assert(kRows * kSlab * 4 <= kRing);
+  static constexpr int kRing = kStages * kStageBytes;
+  static constexpr int kWarp = kRing + 3 * kRange;
+  static constexpr int kBytes = kWarps * kWarp;
 
-  static __device__ __forceinline__ WarpMemory Of(char* shared, int warp) {
-    char* at = shared + warp * kWarp;
-    uint8_t* list = reinterpret_cast<uint8_t*>(at + kRing + kEntries);
-    return {at, reinterpret_cast<uint16_t*>(at + kRing), list, list + kRange};
-  }
-  static __device__ __forceinline__ float* Sums(char* shared) {
-    return reinterpret_cast<float*>(shared + kWarps * kWarp);
+  static __device__ __forceinline__ char* Ring(char* shared, int warp) {
+    return shared + warp * kWarp;
   }
 };
-
-// ---- copies ----
-
-__device__ __forceinline__ void Copy16(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                   static_cast<uint32_t>(__cvta_generic_to_shared(to))),
-               "l"(from)
-               : "memory");
-#else
-  *static_cast<uint4*>(to) = *static_cast<const uint4*>(from);
-#endif
-}
-
-__device__ __forceinline__ void EndGroup() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-
-template <int kPending>
-__device__ __forceinline__ void AwaitGroups() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-#endif
-}
 
 // ---- which neurons ----
 
@@ -94,16 +61,10 @@ __device__ __forceinline__ uint32_t NonZero(uint32_t word) {
   return (carried >> 15 & 1) | (carried >> 30 & 2);
 }
 
-// The row of x and y that stands at `slot`, or a negative number.
-__device__ __forceinline__ int RowAt(const SkipNeuronsArgs& a, int slot) {
-  if (slot >= a.rows) return -1;
-  return a.index == nullptr ? slot : __ldcg(a.index + slot);
-}
-
 // Neurons first .. first + 7 of a row; zeros where there are none.
 __device__ __forceinline__ uint4 LoadNeurons(const SkipNeuronsArgs& a, int row, int first) {
   const int there = static_cast<int>(a.in) - first;
-  if (row < 0 || there <= 0) return {0, 0, 0, 0};
+  if (there <= 0) return {0, 0, 0, 0};
   const uint16_t* from = static_cast<const uint16_t*>(a.x) + row * a.x_stride + first;
   uint4 v = __ldcg(reinterpret_cast<const uint4*>(from));
   if (there < kLaneOuts) {
@@ -115,42 +76,12 @@ __device__ __forceinline__ uint4 LoadNeurons(const SkipNeuronsArgs& a, int row, 
   return v;
 }
 
-// What all rows hold of a lane's neuron j.
-template <int kRows>
-__device__ __forceinline__ void StoreEntry(uint16_t* to, const uint4 (&x)[kRows], int j) {
-  if constexpr (kRows == 1) {
-    *to = static_cast<uint16_t>(Word(x[0], j / 2) >> (j % 2 * 16));
-  } else {
-    uint32_t pairs[kRows / 2];
-#pragma unroll
-    for (int r = 0; r < kRows; r += 2) {
-      pairs[r / 2] =
-          __byte_perm(Word(x[r], j / 2), Word(x[r + 1], j / 2), j % 2 == 0 ? 0x5410 : 0x7632);
-    }
-    if constexpr (kRows == 4) *reinterpret_cast<uint2*>(to) = {pairs[0], pairs[1]};
-    if constexpr (kRows == 8) {
-      *reinterpret_cast<uint4*>(to) = {pairs[0], pairs[1], pairs[2], pairs[3]};
-    }
-  }
-}
-
-// Lists the neurons of the warp's range that are active in any of the tile's rows; their number.
-template <int kRows>
-__device__ __forceinline__ int ListActive(const SkipNeuronsArgs& a, int tile, int range,
+// Lists the active neurons of the warp's range; their number.
+__device__ __forceinline__ int ListActive(const SkipNeuronsArgs& a, int row, int range,
                                           const WarpMemory& m) {
   const int lane = threadIdx.x % 32;
-  uint4 x[kRows];
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    x[r] = LoadNeurons(a, RowAt(a, tile * kRows + r), range * kRange + lane * kLaneOuts);
-  }
-  uint4 any = x[0];
-#pragma unroll
-  for (int r = 1; r < kRows; ++r) {
-    any = {any.x | x[r].x, any.y | x[r].y, any.z | x[r].z, any.w | x[r].w};
-  }
-  const uint32_t active =
-      NonZero(any.x) | NonZero(any.y) << 2 | NonZero(any.z) << 4 | NonZero(any.w) << 6;
+  const uint4 x = LoadNeurons(a, row, range * kRange + lane * kLaneOuts);
+  const uint32_t active = NonZero(x.x) | NonZero(x.y) << 2 | NonZero(x.z) << 4 | NonZero(x.w) << 6;
   int end = __popc(active);
 #pragma unroll
   for (int step = 1; step < 32; step *= 2) {
@@ -162,7 +93,7 @@ __device__ __forceinline__ int ListActive(const SkipNeuronsArgs& a, int tile, in
   for (int j = 0; j < kLaneOuts; ++j) {
     if ((active >> j & 1) == 0) continue;
     m.list[at] = static_cast<uint8_t>(lane * kLaneOuts + j);
-    StoreEntry<kRows>(m.entries + at * kRows, x, j);
+    m.entries[at] = static_cast<uint16_t>(Word(x, j / 2) >> (j % 2 * 16));
     ++at;
   }
   const int count = __shfl_sync(~0u, end, 31);
@@ -170,32 +101,59 @@ __device__ __forceinline__ int ListActive(const SkipNeuronsArgs& a, int tile, in
   return count;
 }
 
-// The entries' masks, and zeros up to the end of the last chunk.
-template <int kRows>
-__device__ __forceinline__ void MaskEntries(const WarpMemory& m, int count) {
-  const int end = (count + kChunk - 1) / kChunk * kChunk;
-  for (int e = threadIdx.x % 32; e < end; e += 32) {
-    uint32_t mask = 0;
-    if (e < count) {
-      const uint32_t* pairs = reinterpret_cast<const uint32_t*>(m.entries + e * kRows);
-#pragma unroll
-      for (int i = 0; i < kRows / 2; ++i) mask |= NonZero(pairs[i]) << (2 * i);
-    }
-    m.masks[e] = static_cast<uint8_t>(mask);
-  }
-  __syncwarp();
+// ---- copies ----
+
+// What a warp copies: of every neuron on its list, the weights for the block's outputs.
+struct Weights {
+  const char* first;  // of the range's first neuron, at the slab
+  int64_t row_bytes;  // from neuron to neuron
+  uint32_t bytes;     // of a neuron, up to kSlotBytes
+  int count;          // active neurons
+};
+
+__device__ __forceinline__ void Copy16(char* to, const char* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
+#else
+  *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
+#endif
 }
+
+// Each lane copies its own outputs' weights and reads back only what it copied itself.
+template <int kStages>
+struct LaneCopies {
+  static __device__ __forceinline__ void Ask(const Weights& w, const WarpMemory& m, int chunk) {
+    const uint32_t at = threadIdx.x % 32 * 16;
+    if (chunk * kChunk < w.count && at < w.bytes) {
+      const uint32_t four = reinterpret_cast<const uint32_t*>(m.list)[chunk];
+      char* to = m.ring + chunk % kStages * kStageBytes + at;
+#pragma unroll
+      for (int u = 0; u < kChunk; ++u) {
+        const char* from = w.first + (four >> (8 * u) & 0xff) * w.row_bytes + at;
+        if (chunk * kChunk + u < w.count) Copy16(to + u * kSlotBytes, from);
+      }
+    }
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+  }
+
+  static __device__ __forceinline__ void AskFirst(const Weights& w, const WarpMemory& m) {
+#pragma unroll
+    for (int chunk = 0; chunk < kStages; ++chunk) Ask(w, m, chunk);
+  }
+
+  static __device__ __forceinline__ void Await() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(kStages - 1) : "memory");
+#endif
+  }
+};
 
 // ---- sums ----
-
-template <typename T>
-__device__ __forceinline__ float ToFloat(uint32_t bits) {  // the lower 16
-  if constexpr (std::is_same_v<T, __half>) {
-    return __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
-  } else {
-    return __uint_as_float(bits << 16);
-  }
-}
 
 template <typename T>
 __device__ __forceinline__ float2 ToFloats(uint32_t bits) {
@@ -206,86 +164,51 @@ __device__ __forceinline__ float2 ToFloats(uint32_t bits) {
   }
 }
 
+// A chunk of the list; what lies behind the list's end counts as zero.
 template <typename T>
-__device__ __forceinline__ void AddNeuron(float (&sums)[kLaneOuts], float x, const uint4& w) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = ToFloats<T>(Word(w, i));
-    sums[2 * i] = __fmaf_rn(x, pair.x, sums[2 * i]);
-    sums[2 * i + 1] = __fmaf_rn(x, pair.y, sums[2 * i + 1]);
-  }
-}
-
-// One row: neurons behind the list's end are replaced by zeros.
-template <typename T>
-__device__ __forceinline__ void AddChunk(float (&sums)[1][kLaneOuts], const WarpMemory& m,
-                                         const char* slots, int chunk, int count) {
-  const uint2 packed = reinterpret_cast<const uint2*>(m.entries)[chunk];
+__device__ __forceinline__ void AddChunk(float (&sums)[kLaneOuts], const WarpMemory& m,
+                                         const char* slots, int left, int chunk) {
+  const uint2 values = reinterpret_cast<const uint2*>(m.entries)[chunk];
+  const float2 low = ToFloats<T>(values.x), high = ToFloats<T>(values.y);
+  float x[kChunk] = {low.x, low.y, high.x, high.y};
   uint4 w[kChunk];
-  float x[kChunk];
 #pragma unroll
   for (int u = 0; u < kChunk; ++u) {
-    const bool there = chunk * kChunk + u < count;
-    const uint32_t pair = u < 2 ? packed.x : packed.y;
     w[u] = {0, 0, 0, 0};
-    if (there) w[u] = *reinterpret_cast<const uint4*>(slots + u * kSlotBytes);
-    x[u] = there ? ToFloat<T>(pair >> (u % 2 * 16) & 0xffff) : 0.0f;
+    if (u < left) w[u] = *reinterpret_cast<const uint4*>(slots + u * kSlotBytes);
+    if (u >= left) x[u] = 0;
   }
 #pragma unroll
-  for (int u = 0; u < kChunk; ++u) AddNeuron<T>(sums[0], x[u], w[u]);
-}
-
-// Several rows: each walks through its own neurons, which are few of the union.
-template <typename T, int kRows>
-__device__ __forceinline__ void AddChunk(float (&sums)[kRows][kLaneOuts], const WarpMemory& m,
-                                         const char* slots, int chunk, int) {
-  static_assert(kChunk == 4 && kRows <= 8);
-  const uint32_t masks = reinterpret_cast<const uint32_t*>(m.masks)[chunk];
-  const uint16_t* entries = m.entries + chunk * kChunk * kRows;
+  for (int u = 0; u < kChunk; ++u) {
 #pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    uint32_t mine = masks >> r & 0x01010101;
-    while (mine != 0) {
-      const int u = (__ffs(mine) - 1) / 8;
-      mine &= mine - 1;
-      AddNeuron<T>(sums[r], ToFloat<T>(entries[u * kRows + r]),
-                   *reinterpret_cast<const uint4*>(slots + u * kSlotBytes));
+    for (int i = 0; i < 4; ++i) {
+      const float2 pair = ToFloats<T>(Word(w[u], i));
+      sums[2 * i] = __fmaf_rn(x[u], pair.x, sums[2 * i]);
+      sums[2 * i + 1] = __fmaf_rn(x[u], pair.y, sums[2 * i + 1]);
     }
   }
 }
 
-// The range's sums for the lane's outputs, the first of which is `out`. A lane reads back only what
-// it copied itself, so the ring needs no barriers.
-template <typename T, int kRows, int kStages>
-__device__ __forceinline__ void SumRange(float (&sums)[kRows][kLaneOuts], const Call& call,
-                                         int tile, int range, int out, const WarpMemory& m) {
-  const SkipNeuronsArgs& a = call.args;
-  const int count = ListActive<kRows>(a, tile, range, m);
-  const int chunks = (count + kChunk - 1) / kChunk;
-  const T* weights = static_cast<const T*>(a.w) + int64_t{range} * kRange * a.out + out;
-  const bool live = out < a.out;
-  char* slots = m.ring + threadIdx.x % 32 * 16;
-  const auto copy = [&](int chunk) {
-    if (chunk < chunks && live) {
-      const uint32_t four = reinterpret_cast<const uint32_t*>(m.list)[chunk];
-      char* to = slots + chunk % kStages * (kChunk * kSlotBytes);
-#pragma unroll
-      for (int u = 0; u < kChunk; ++u) {
-        const T* from = weights + int64_t{four >> (8 * u) & 0xff} * a.out;
-        if (chunk * kChunk + u < count) Copy16(to + u * kSlotBytes, from);
-      }
-    }
-    EndGroup();
-  };
-#pragma unroll
-  for (int chunk = 0; chunk < kStages; ++chunk) copy(chunk);
-  if constexpr (kRows > 1) MaskEntries<kRows>(m, count);
+// The range's sums for the lane's outputs; `slab` is the block's first output.
+template <typename T, int kStages>
+__device__ __forceinline__ void SumRange(float (&sums)[kLaneOuts], const SkipNeuronsArgs& a,
+                                         int row, int range, int slab, const WarpMemory& m) {
+  using Copies = LaneCopies<kStages>;
+  Weights w;
+  w.row_bytes = a.out * 2;
+  w.first = static_cast<const char*>(a.w) + range * (kRange * w.row_bytes) + slab * 2;
+  w.bytes = static_cast<uint32_t>(min(a.out - slab, int64_t{kSlab})) * 2;
+  w.count = ListActive(a, row, range, m);
+  Copies::AskFirst(w, m);
+  const char* slots = m.ring + threadIdx.x % 32 * 16;
 #pragma unroll 1
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    AwaitGroups<kStages - 1>();
-    AddChunk<T>(sums, m, slots + chunk % kStages * (kChunk * kSlotBytes), chunk, count);
-    copy(chunk + kStages);
+  for (int chunk = 0; chunk * kChunk < w.count; ++chunk) {
+    Copies::Await();
+    AddChunk<T>(sums, m, slots + chunk % kStages * kStageBytes, w.count - chunk * kChunk, chunk);
+    Copies::Ask(w, m, chunk + kStages);
   }
+#pragma unroll
+  for (float& sum : sums) sum = __fadd_rn(sum, 0.0f);  // -0 becomes +0
 }
 
 }  // namespace pamir::kernels::cuda::skip

@@ -11,8 +11,10 @@
 // depend on that row alone, whatever the number of rows, the neighbours and the device.
 // Finite weights at zero neurons would have added exactly nothing, so no neuron's share is lost.
 //
-// Up to 8 rows share one reading of the weights (4 where a block of threads gets less than 100 KiB
-// of shared memory); more rows are cut into such tiles, which is right but no longer fast.
+// Every row is a product of its own, next to the others in the device's order of work: weights that
+// several rows need come from memory once and then from L2. So the time of few rows goes with the
+// union of their active neurons, that of many with the sum; a dense product serves many rows
+// better.
 #ifndef PAMIR_KERNELS_PRODUCT_SKIP_NEURONS_CUDA_H_
 #define PAMIR_KERNELS_PRODUCT_SKIP_NEURONS_CUDA_H_
 
@@ -27,7 +29,7 @@ namespace pamir::kernels::cuda {
 inline constexpr int64_t kSkipRange = 256;  // neurons
 inline constexpr int64_t kSkipRanges = 8;   // of a section
 inline constexpr int64_t kSkipSection = kSkipRange * kSkipRanges;
-inline constexpr int64_t kMaxSkipNeuronsRows = 1 << 16;
+inline constexpr int64_t kMaxSkipNeuronsRows = 65535;
 
 // All pointers are device memory.
 struct SkipNeuronsArgs {
@@ -54,16 +56,14 @@ struct SkipNeuronsArgs {
 
 size_t SkipNeuronsScratchBytes(int64_t rows, int64_t out, int64_t in);
 
-// How the sections of an output find together; the bits are the same.
+// The bits are the same.
 enum class SkipNeuronsWay : uint8_t {
-  kBest,     // kCluster where the device can, else kScratch
-  kScratch,  // the last block to finish adds what all have left in scratch
-  kCluster,  // a cluster of blocks reads each other's shared memory; Hopper, up to 16 sections
-  kSmall,    // kScratch with at most 54 KiB of shared memory a block, as other devices may need
+  kBest,
+  kSmall,  // with little shared memory, as older devices take it; for tests
 };
 
-// Enqueues one kernel; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments,
-// cudaErrorNotSupported for kCluster where the device cannot). Captures into graphs.
+// Enqueues one kernel; returns 0 or a cudaError_t (cudaErrorInvalidValue for bad arguments).
+// Captures into graphs.
 int SkipNeuronsCuda(const SkipNeuronsArgs& args, StreamRef stream,
                     SkipNeuronsWay way = SkipNeuronsWay::kBest);
 

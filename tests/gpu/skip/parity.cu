@@ -183,16 +183,6 @@ std::string NameOf(const Shape& s) {
   return name;
 }
 
-bool HasClusters(int in) {
-  int device = 0, major = 0;
-  CUDA_CHECK(cudaGetDevice(&device));
-  CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  cudaFuncAttributes attributes;
-  CUDA_CHECK(cudaFuncGetAttributes(&attributes, Judge));
-  const int64_t sections = (in + kSkipSection - 1) / kSkipSection;
-  return major >= 9 && attributes.ptxVersion >= 90 && sections <= 16;
-}
-
 void CheckShape(Verdicts& verdicts, const Shape& s, int max_rows) {
   const std::string name = NameOf(s);
   const int stride = (s.in + 7) / 8 * 8 + 8;
@@ -201,12 +191,8 @@ void CheckShape(Verdicts& verdicts, const Shape& s, int max_rows) {
   const struct {
     Way way;
     const char* name;
-  } kWays[] = {{Way::kBest, "best"},
-               {Way::kScratch, "scratch"},
-               {Way::kCluster, "cluster"},
-               {Way::kSmall, "small"}};
+  } kWays[] = {{Way::kBest, "best"}, {Way::kSmall, "small"}};
   for (const auto& way : kWays) {
-    if (way.way == Way::kCluster && !HasClusters(s.in)) continue;
     double different = 0;
     for (const int rows : {1, 2, 3, 4, 5, 8, 9, 17, 64}) {
       if (rows <= max_rows) different += bench.Differences(0, rows, way.way);
@@ -291,7 +277,7 @@ void CheckSkip(Verdicts& verdicts, Extent extent) {
   }
   CheckShape(verdicts, {16384, 4096, kBrain, 0.05}, 17);
   CheckShape(verdicts, {28672, 1024, kHalf, 0.05}, 9);
-  CheckShape(verdicts, {36864, 520, kHalf, 0.05}, 9);  // more sections than a cluster holds
+  CheckShape(verdicts, {36864, 520, kHalf, 0.05}, 9);  // more sections than are loaded together
 }
 
 }  // namespace pamir::gpu_test

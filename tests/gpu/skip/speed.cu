@@ -54,14 +54,14 @@ class Layers {
   }
 
   // Bit p of `products`: qkv, out, fc1, fc2. dense: fc2 by the dense kernel, neuron-major too.
-  double Ms(int rows, int products, SkipNeuronsWay way, bool dense = false) {
+  double Ms(int rows, int products, bool dense = false) {
     return TimeGraph([&](StreamRef stream) {
       bool first = true;
       for (int layer = 0; layer < m_.layers; ++layer) {
         for (int p = 0; p < 4; ++p) {
           if ((products >> p & 1) == 0) continue;
           if (p == 3 && !dense) {
-            CUDA_CHECK(SkipNeuronsCuda(SkipArgs(layer, rows, !first), stream, way));
+            CUDA_CHECK(SkipNeuronsCuda(SkipArgs(layer, rows, !first), stream));
           } else {
             CUDA_CHECK(GpuProduct(device_, stream, Args(layer, p, rows, !first)));
           }
@@ -134,23 +134,19 @@ void TimeModel(const Model& m) {
   Layers l(m);
   std::printf("%s, %d layers: read-only stream %.3f TB/s\n", m.name, m.layers, l.rate() * 1e-12);
   constexpr int kFc2 = 8, kRest = 7, kAll = 15;
-  using Way = SkipNeuronsWay;
   for (const int rows : {1, 4, 8}) {
-    Report(l, "products but fc2", rows, kRest, 0, l.Ms(rows, kRest, Way::kBest));
-    Report(l, "all products, dense", rows, kAll, 1, l.Ms(rows, kAll, Way::kBest, true));
+    Report(l, "products but fc2", rows, kRest, 0, l.Ms(rows, kRest));
+    Report(l, "all products, dense", rows, kAll, 1, l.Ms(rows, kAll, true));
     for (const double density : {0.025, 0.05, 0.1}) {
       if (rows > 1 && density != 0.05) continue;
       const double share = l.Inputs(rows, density);
-      Report(l, "fc2 alone, through scratch", rows, kFc2, share, l.Ms(rows, kFc2, Way::kScratch));
-      Report(l, "fc2 alone", rows, kFc2, share, l.Ms(rows, kFc2, Way::kBest));
-      Report(l, "all products, through scratch", rows, kAll, share,
-             l.Ms(rows, kAll, Way::kScratch));
-      Report(l, "all products", rows, kAll, share, l.Ms(rows, kAll, Way::kBest));
+      Report(l, "fc2 alone", rows, kFc2, share, l.Ms(rows, kFc2));
+      Report(l, "all products", rows, kAll, share, l.Ms(rows, kAll));
     }
   }
   for (const int rows : {16, 64}) {
     const double share = l.Inputs(rows, 0.05);
-    Report(l, "fc2 alone", rows, kFc2, share, l.Ms(rows, kFc2, Way::kBest));
+    Report(l, "fc2 alone", rows, kFc2, share, l.Ms(rows, kFc2));
   }
 }
 
