@@ -56,6 +56,9 @@ target_link_options(pamir_cuda PRIVATE -Wl,-z,defs)
 set_target_properties(pamir_cuda PROPERTIES PREFIX "" CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA
                       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
+# All programs that test kernels on a GPU.
+add_custom_target(pamir_gpu_programs)
+
 # pamir_gpu_test(NAME SRCS ...): a plain program that needs a GPU; exit status 0 is success.
 function(pamir_gpu_test NAME)
   cmake_parse_arguments(ARG "" "" "SRCS" ${ARGN})
@@ -64,6 +67,7 @@ function(pamir_gpu_test NAME)
   target_link_libraries(${NAME} PRIVATE pamir_cuda_kernels CUDA::cudart_static)
   set_target_properties(${NAME} PROPERTIES CUDA_RUNTIME_LIBRARY Static
                         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  add_dependencies(pamir_gpu_programs ${NAME})
   add_test(NAME ${NAME} COMMAND ${NAME} --quick)
   set_tests_properties(${NAME} PROPERTIES LABELS gpu RUN_SERIAL ON TIMEOUT 300)
 endfunction()
