@@ -11,12 +11,14 @@ namespace pamir::kernels::cuda {
 inline constexpr int kDecodeConsumers = 128;  // threads that multiply
 inline constexpr int kDecodeWarps = kDecodeConsumers / 32;
 inline constexpr int kDecodeRingBytes = 96 * 1024;
+inline constexpr int kDecodeStagesMax = 12;
 static_assert(kSplitTiles == kDecodeWarps);
 
 template <int D>
 struct Layout {
   static constexpr int kTileHalves = kTileKeys * D;  // a stage: keys or values of a tile
-  static constexpr int kStages = kDecodeRingBytes / (kTileHalves * 2);
+  static constexpr int kStages = kDecodeRingBytes / (kTileHalves * 2);  // where two blocks share
+  static_assert(kStages <= kDecodeStagesMax && 2 * kSplitTiles <= kDecodeStagesMax);
   static constexpr int kPairs =
       (D / 16 + kDecodeWarps - 1) / kDecodeWarps;  // of 16 columns of V, for a warp
   static constexpr int kRow = D + 4;               // a split's sums: o, m, l
@@ -29,25 +31,26 @@ struct Exchange {
   float maxima[kSplitTiles];
 };
 
-template <int D>
 struct Barriers {
-  uint64_t full[Layout<D>::kStages], empty[Layout<D>::kStages];
+  uint64_t full[kDecodeStagesMax], empty[kDecodeStagesMax];
   uint64_t arrived[2];  // all sums of a token and head
   uint64_t window[2];   // as many (token, head) as the cluster has blocks are done
 };
 
 // Where a ring's next stage is.
-template <int D>
 struct Cursor {
-  int slot = 0, parity = 0;
+  int stages, slot = 0, parity = 0;
   __device__ __forceinline__ void Step(int by = 1) {
     slot += by;
-    if (slot >= Layout<D>::kStages) slot -= Layout<D>::kStages, parity ^= 1;
+    if (slot >= stages) slot -= stages, parity ^= 1;
   }
 };
 
+// A token and head. What is loaded for it is asked for long before it is used.
 struct Item {
-  int token, head, context, splits;
+  int token, head;
+  int position, row;  // of the block table
+  __device__ __forceinline__ int Splits() const { return position / kSplitKeys + 1; }
 };
 
 template <int D>
@@ -56,7 +59,8 @@ struct Block {
   half* ring;
   float* inbox;  // [2][splits_max][kRow]
   Exchange& exchange;
-  Barriers<D>& barriers;
+  Barriers& barriers;
+  int stages;
   int rank, size;         // in the cluster
   int cluster, clusters;  // of the grid
   int count;              // of the cluster's items
@@ -66,14 +70,14 @@ struct Block {
     Item item;
     item.token = static_cast<int>(call.first) + i / heads;
     item.head = i % heads;
-    item.context = call.args.positions[item.token] + 1;
-    item.splits = (item.context + kSplitKeys - 1) / kSplitKeys;
+    item.position = call.args.positions[item.token];
+    item.row = call.args.token_row[item.token];
     return item;
   }
   // The first of the block's splits of item k; they are `size` apart. Block k mod size leads.
   __device__ __forceinline__ int FirstSplit(int k) const { return (rank + size - k % size) % size; }
   __device__ __forceinline__ const int* Ids(const Item& item) const {
-    return call.args.block_table + call.args.token_row[item.token] * call.args.max_blocks;
+    return call.args.block_table + item.row * call.args.max_blocks;
   }
   __device__ __forceinline__ int64_t PlaneAt(int id, int head) const {
     return (static_cast<int64_t>(id) * call.args.kv.heads + head) * (kKvCudaBlock * D);
@@ -103,12 +107,12 @@ __device__ __forceinline__ int VChunk(int pair) {
   return (threadIdx.x / 32 + kDecodeWarps * pair) * 2 + threadIdx.x % 32 / 16;
 }
 
-// After AwaitPrevious(); all but `block`.
+// After AwaitPrevious().
 template <int D>
 __device__ __forceinline__ void LoadToken(Token<D>& token, const Block<D>& b, const Item& item,
                                           bool own) {
   const AttentionCudaArgs& args = b.call.args;
-  const int lane = threadIdx.x % 32, position = item.context - 1;
+  const int lane = threadIdx.x % 32;
   const uint16_t* q = static_cast<const uint16_t*>(args.qkv) + item.token * args.qkv_stride +
                       static_cast<int64_t>(item.head) * D;
 #pragma unroll
@@ -124,47 +128,53 @@ __device__ __forceinline__ void LoadToken(Token<D>& token, const Block<D>& b, co
   if (lane < D / 8) token.k = KvChunk(q + part, lane * 8, D);
 #pragma unroll
   for (int i = 0; i < Layout<D>::kPairs; ++i) {
-    if (lane % 16 == position % 16 && VChunk(i) < D / 8) {
+    if (lane % 16 == item.position % 16 && VChunk(i) < D / 8) {
       token.v[i] = KvChunk(q + 2 * part, VChunk(i) * 8, D);
     }
   }
 }
 
-// The token's own key, into the last tile and the cache. By the warp that has the tile.
+// The token's own key, into the last tile. By the warp that has the tile.
 template <int D>
-__device__ __forceinline__ void PutKey(const Token<D>& token, const Block<D>& b, half* tile,
-                                       int position) {
+__device__ __forceinline__ void PutKey(const Token<D>& token, half* tile, int position) {
   const int lane = threadIdx.x % 32;
+  half* block = tile + position % kTileKeys / kKvCudaBlock * (kKvCudaBlock * D);
   if (lane < D / 8) {
-    const int at = ChunkOffset(position, lane, D);
-    half* block = tile + position % kTileKeys / kKvCudaBlock * (kKvCudaBlock * D);
-    *reinterpret_cast<uint4*>(block + at) = token.k;
-    *reinterpret_cast<uint4*>(static_cast<half*>(b.call.args.kv.k) + token.block + at) = token.k;
-    FenceBulkCopies();
+    *reinterpret_cast<uint4*>(block + ChunkOffset(position, lane, D)) = token.k;
   }
   __syncwarp();
 }
 
-// Zeros behind the token's position in the last block, and with write_kv its own value there and in
-// the cache: of the warp's columns.
+// Of the warp's columns in the last tile: zeros behind the token's position in its block, and its
+// own value.
 template <int D>
-__device__ __forceinline__ void PutValue(const Token<D>& token, const Block<D>& b, half* tile,
-                                         int position) {
-  const int row = threadIdx.x % 16, own = position % 16;
+__device__ __forceinline__ void PutValue(const Token<D>& token, half* tile, int position,
+                                         bool own) {
+  const int row = threadIdx.x % 16, last = position % 16;
   half* block = tile + position % kTileKeys / kKvCudaBlock * (kKvCudaBlock * D);
 #pragma unroll
   for (int i = 0; i < Layout<D>::kPairs; ++i) {
     if (VChunk(i) >= D / 8) break;
-    const int at = ChunkOffset(row, VChunk(i), D);
-    if (row > own) *reinterpret_cast<uint4*>(block + at) = uint4{0, 0, 0, 0};
-    if (row == own && b.call.args.write_kv) {
-      *reinterpret_cast<uint4*>(block + at) = token.v[i];
-      half* plane = static_cast<half*>(b.call.args.kv.v) + token.block;
-      *reinterpret_cast<uint4*>(plane + at) = token.v[i];
-    }
+    uint4* to = reinterpret_cast<uint4*>(block + ChunkOffset(row, VChunk(i), D));
+    if (row > last) *to = uint4{0, 0, 0, 0};
+    if (row == last && own) *to = token.v[i];
   }
-  FenceBulkCopies();
   __syncwarp();
+}
+
+// The token's own key and value, into the cache.
+template <int D>
+__device__ __forceinline__ void StoreOwn(const Token<D>& token, const Block<D>& b, int position) {
+  const KvCuda& kv = b.call.args.kv;
+  const auto store = [&](void* plane, int chunk, const uint4& value) {
+    half* block = static_cast<half*>(plane) + token.block;
+    *reinterpret_cast<uint4*>(block + ChunkOffset(position, chunk, D)) = value;
+  };
+  if (threadIdx.x < D / 8) store(kv.k, threadIdx.x, token.k);
+#pragma unroll
+  for (int i = 0; i < Layout<D>::kPairs; ++i) {
+    if (threadIdx.x % 16 == position % 16 && VChunk(i) < D / 8) store(kv.v, VChunk(i), token.v[i]);
+  }
 }
 
 // Scores of a tile; keys from `valid` on are masked. All 16 rows of the left operand are the query,
@@ -223,8 +233,9 @@ struct Sums {
   float m = -INFINITY, l = 0;
 };
 
-// o = o a + P V, l = l a + sum of P, for one tile of which `blocks` blocks are there.
-template <int D>
+// o = o a + P V, l = l a + sum of P, for one tile. kWhole: all its blocks are there, not only the
+// first `blocks`.
+template <int D, bool kWhole>
 __device__ __forceinline__ void Values(Sums<D>& sums, const Exchange& exchange, int tile, float a,
                                        const half* values, int blocks) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -253,7 +264,7 @@ __device__ __forceinline__ void Values(Sums<D>& sums, const Exchange& exchange, 
         const int pair = warp + kDecodeWarps * i;
         if (pair * 16 >= D) break;
         uint32_t v[4] = {0, 0, 0, 0};
-        if (step < blocks) {
+        if (kWhole || step < blocks) {
           LoadMatricesTransposed(v, address + step * D * 32 + pair * 256);
         }
         Mma(sums.o[i][0], left, v[0], v[1]);
