@@ -108,7 +108,8 @@ void AddLimitFlags(CLI::App* app, EngineFlags* f) {
 void AddEngineFlags(CLI::App* app, EngineFlags* f) {
   AddModelFlags(app, f);
   AddLimitFlags(app, f);
-  AddChoice(app, "--transport", f->transport, "between ranks", {"auto", "shm", "gloo", "nccl", "staged"});
+  AddChoice(app, "--transport", f->transport, "between ranks",
+            {"auto", "shm", "gloo", "nccl", "staged"});
   AddNumber(app, "--comm-timeout", f->comm_timeout_s, "seconds a rank may be late", 0.1, 3600.0);
   AddNumber(app, "--worker-timeout", f->worker_timeout_s, "seconds to join", 1.0, kMaxSeconds);
   Add(app, "--host", f->host, "address of the API")->capture_default_str()->type_name("ADDR");
