@@ -42,12 +42,13 @@ struct EngineLimits {
 enum class DeviceKind : uint8_t { kCpu, kCuda };
 const char* Name(DeviceKind device);  // "cpu", "cuda"
 
-// What fc2 of ReLU models leaves out on a GPU, where the activation before it is zero. Changes no
-// bit. The CPU's product always skips zeros and ignores this.
+// What fc2 of ReLU models leaves out on a GPU, where the activation before it is zero: exactly
+// nothing is lost. kGroup changes no bit; kFull sums the neurons of emitted tokens in an order of
+// its own. The CPU's product always skips zeros and ignores this.
 enum class ReluSkip : uint8_t {
   kOff,    // nothing
   kGroup,  // groups of 16 neurons that are zero in every row
-  kFull,   // each neuron that is zero in every row
+  kFull,   // each neuron that is zero; prompts keep the dense arithmetic
 };
 const char* Name(ReluSkip skip);  // "off", "group", "full"
 

@@ -49,6 +49,7 @@ int64_t Carve(const kernels::CudaApi& api, const spec::ModelSpec& model,
 
   Carver carver(base, kAlign);
   carver.Take(&b->x, largest.tokens * model.hidden);
+  carver.Take(&b->other_x, model.hidden);
   carver.TakeBytes(&b->y, largest.tokens * std::max(widest, attention_width) * element);
   carver.TakeBytes(&b->wide, largest.tokens * std::max(3 * attention_width * kv_element,
                                                        shard.ffn.size() * element));

@@ -17,7 +17,8 @@ namespace pamir::model {
 // T: the most tokens of a step. D: the weights' type. Shapes are of this rank; unused ones are
 // null.
 struct CudaBuffers {
-  float* x = nullptr;    // [T][hidden] the residual stream
+  float* x = nullptr;        // [T][hidden] the residual stream
+  float* other_x = nullptr;  // [hidden] its second place, for steps of one token
   void* y = nullptr;     // D [T][max(hidden, embed, local heads * head_dim)] normed, or attention's
   void* wide = nullptr;  // [T][max(3 * local heads * head_dim in the cache's type, local ffn in D)]
   float* delta =

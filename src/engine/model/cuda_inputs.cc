@@ -96,7 +96,9 @@ absl::StatusOr<StepShape> InputPacker::Shape(const flow::StepPlan& plan) {
       shape.context = std::max<int64_t>(shape.context, int64_t{row.from} + row.count);
       if (row.wants == RowWants::kSample) ++shape.samples;
       if (row.wants == RowWants::kPromptLogprobs) shape.scores += row.count;
-      if (group > 0) shape.tiles += CeilDiv(row.count, kernels::kTileQueries);
+      if (group == 0) continue;
+      shape.tiles += CeilDiv(row.count, kernels::kTileQueries);
+      shape.kv_tokens += int64_t{row.from} + row.count;
     }
     if (group == 0) shape.decoding = shape.tokens;
     if (group == 1) shape.emitted = shape.tokens;

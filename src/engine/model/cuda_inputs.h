@@ -28,6 +28,7 @@ struct StepShape {
   int64_t scores = 0;     // prompt log-probabilities
   int64_t tiles = 0;      // of the tokens behind `decoding`
   int64_t context = 0;    // above every position
+  int64_t kv_tokens = 0;  // the contexts of the rows behind `decoding`, together
   bool in_order = false;  // the tokens are the samples, one after the other, and nothing else
 };
 

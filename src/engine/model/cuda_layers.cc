@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "base/check.h"
 #include "base/status_macros.h"
 
 namespace pamir::model {
@@ -41,30 +43,63 @@ absl::Status Convert(const CudaContext& c, float* values, int64_t rows, int64_t 
   return c.device->Check(c.api().add_norm(args, c.stream), "convert");
 }
 
-// x += delta + bias, then y = norm(x) where there is a norm. Post-norm models let y be x too.
-struct AddNormCall {
+// The residual stream of a step, and what is still to be added to it.
+struct Residual {
+  float* x = nullptr;
+  float* other = nullptr;  // a row, for products that add and norm themselves
   const float* delta = nullptr;
   const float* bias = nullptr;
-  const weights::NormWeights* norm = nullptr;
 };
-absl::Status AddNorm(const CudaContext& c, int64_t rows, const AddNormCall& call) {
+
+// x += delta + bias, then y = norm(x) where there is a norm. Post-norm models let y be x too.
+absl::Status AddNorm(const CudaContext& c, int64_t rows, const weights::NormWeights* norm,
+                     Residual* residual) {
   kernels::NormCudaArgs args;
   args.rows = rows;
   args.width = c.model->hidden;
-  args.x = c.buffers->x;
-  args.delta = call.delta;
+  args.x = residual->x;
+  args.delta = residual->delta;
   args.delta_type = DType::kFloat32;
-  args.bias = call.bias;
-  args.normalize = call.norm != nullptr;
-  if (call.norm != nullptr) {
-    args.gamma = call.norm->gamma;
-    args.beta = call.norm->beta;
+  args.bias = residual->bias;
+  args.normalize = norm != nullptr;
+  if (norm != nullptr) {
+    args.gamma = norm->gamma;
+    args.beta = norm->beta;
     args.y = c.buffers->y;
     args.y_type = c.type();
-    args.y_into_x = call.delta != nullptr && !c.model->pre_norm;
+    args.y_into_x = residual->delta != nullptr && !c.model->pre_norm;
   }
   args.dependent_launch = c.dependent;
+  residual->delta = residual->bias = nullptr;
   return c.device->Check(c.api().add_norm(args, c.stream), "normalize");
+}
+
+// The product of norm(x + delta + bias), one launch where a single row of a narrow model allows it.
+// `in_place`: x stays where it is. No norm: post-norm models multiply x as it is.
+absl::Status NormedProduct(const CudaContext& c, const weights::NormWeights* norm, bool in_place,
+                           CudaProductCall call, Residual* r) {
+  call.x = c.buffers->y;
+  kernels::cuda::GpuProductArgs args = ProductArgsOf(c, call);
+  kernels::cuda::NormPrologue prologue;
+  if (norm == nullptr) {
+    PAMIR_RETURN_IF_ERROR(Convert(c, r->x, call.rows, c.model->hidden));
+  } else if (in_place || !c.model->pre_norm || call.rows != 1 ||
+             !c.api().norm_prologue_fits(c.products, args)) {
+    PAMIR_RETURN_IF_ERROR(AddNorm(c, call.rows, norm, r));
+  } else {
+    prologue.x = r->x;
+    prologue.delta = r->delta;
+    prologue.delta_bias = r->bias;
+    prologue.gamma = norm->gamma;
+    prologue.beta = norm->beta;
+    if (r->delta != nullptr) {
+      prologue.x_out = r->other;
+      std::swap(r->x, r->other);
+    }
+    args.norm = &prologue;
+    r->delta = r->bias = nullptr;
+  }
+  return c.device->Check(c.api().product(c.products, c.stream, args), "multiply");
 }
 
 kernels::AttentionCudaArgs AttentionArgs(const CudaContext& c, const CudaStep& step,
@@ -94,6 +129,8 @@ absl::Status AttendTiles(const CudaContext& c, const CudaStep& step,
                          const kernels::AttentionCudaArgs& args) {
   const StepShape& shape = step.shape;
   if (shape.tiles == 0) return absl::OkStatus();
+  kernels::AttentionCudaArgs prompts = args;
+  prompts.kv_tokens = shape.kv_tokens;
   kernels::AttentionCudaArgs behind = args;
   const int64_t element = static_cast<int64_t>(SizeOf(args.type));
   behind.qkv = static_cast<const char*>(args.qkv) + shape.decoding * args.qkv_stride * element;
@@ -107,24 +144,32 @@ absl::Status AttendTiles(const CudaContext& c, const CudaStep& step,
       c.buffers->attention_tiles == 0 ? kMaxTilesOfLaunch : c.buffers->attention_tiles;
   for (int64_t done = 0; done < shape.tiles; done += at_once) {
     PAMIR_RETURN_IF_ERROR(c.device->Check(
-        c.api().prefill_attention(args, tiles + done, std::min(at_once, shape.tiles - done),
+        c.api().prefill_attention(prompts, tiles + done, std::min(at_once, shape.tiles - done),
                                   shape.context, c.stream, kernels::PrefillWay::kBest),
         "attend to a prompt"));
   }
   return absl::OkStatus();
 }
 
-// delta = out_proj(attention(y)), summed over the ranks; the bias is not yet added.
-absl::Status AttentionBlock(const CudaContext& c, const CudaStep& step, size_t index) {
+// The norm before the attention of a layer: its own, or the one that ends the layer before.
+const weights::NormWeights* NormBefore(const CudaContext& c, size_t index) {
+  if (c.model->pre_norm) return &c.weights->layers[index].attention_norm;
+  return index == 0 ? nullptr : &c.weights->layers[index - 1].ffn_norm;
+}
+
+// delta = out_proj(attention(norm(x))), summed over the ranks; the bias is not yet added.
+absl::Status AttentionBlock(const CudaContext& c, const CudaStep& step, size_t index,
+                            Residual* residual) {
   const CudaLayer& layer = c.weights->layers[index];
   const CudaBuffers& b = *c.buffers;
-  PAMIR_RETURN_IF_ERROR(Multiply(c, {.x = b.y,
-                                     .rows = step.shape.tokens,
-                                     .w = layer.qkv,
-                                     .bias = layer.qkv_bias,
-                                     .narrow_bias = c.biases->layers[index].qkv,
-                                     .y = b.wide,
-                                     .y_type = c.plan->kv_dtype}));
+  PAMIR_RETURN_IF_ERROR(NormedProduct(c, NormBefore(c, index), /*in_place=*/false,
+                                      {.rows = step.shape.tokens,
+                                       .w = layer.qkv,
+                                       .bias = layer.qkv_bias,
+                                       .narrow_bias = c.biases->layers[index].qkv,
+                                       .y = b.wide,
+                                       .y_type = c.plan->kv_dtype},
+                                      residual));
   kernels::AttentionCudaArgs args = AttentionArgs(c, step, c.kv->layers[index]);
   PAMIR_RETURN_IF_ERROR(AttendTiles(c, step, args));
   args.write_kv = true;
@@ -135,6 +180,8 @@ absl::Status AttentionBlock(const CudaContext& c, const CudaStep& step, size_t i
   }
   PAMIR_RETURN_IF_ERROR(
       Multiply(c, {.x = b.y, .rows = step.shape.tokens, .w = layer.out, .y = b.delta}));
+  residual->delta = b.delta;
+  residual->bias = layer.out_bias;
   return SumOverStage(c, b.delta, step.shape.tokens * c.model->hidden);
 }
 
@@ -164,24 +211,28 @@ absl::Status SkipNeurons(const CudaContext& c, const CudaLayer& layer, int64_t t
   return absl::OkStatus();
 }
 
-// delta = fc2(activation(fc1(y))), summed over the ranks; the bias is not yet added.
-absl::Status FfnBlock(const CudaContext& c, const CudaStep& step, size_t index) {
+// delta = fc2(activation(fc1(norm(x)))), summed over the ranks; the bias is not yet added.
+absl::Status FfnBlock(const CudaContext& c, const CudaStep& step, size_t index,
+                      Residual* residual) {
   const CudaLayer& layer = c.weights->layers[index];
   const CudaBuffers& b = *c.buffers;
   const bool relu = c.model->activation == spec::Activation::kRelu;
   const int64_t tokens = step.shape.tokens;
   const bool flags =
       relu && c.plan->relu_skip == spec::ReluSkip::kGroup && tokens <= kernels::cuda::kMaxSkipRows;
+  // x has changed places an even number of times once the last layer leaves it where it is.
+  const bool in_place = index + 1 == c.weights->layers.size();
   PAMIR_RETURN_IF_ERROR(
-      Multiply(c, {.x = b.y,
-                   .rows = tokens,
-                   .w = layer.fc1,
-                   .bias = layer.fc1_bias,
-                   .narrow_bias = c.biases->layers[index].fc1,
-                   .activation = relu ? kernels::Activation::kRelu : kernels::Activation::kGelu,
-                   .y = b.wide,
-                   .y_type = c.type(),
-                   .active_out = flags ? b.active : nullptr}));
+      NormedProduct(c, c.model->pre_norm ? &layer.ffn_norm : &layer.attention_norm, in_place,
+                    {.rows = tokens,
+                     .w = layer.fc1,
+                     .bias = layer.fc1_bias,
+                     .narrow_bias = c.biases->layers[index].fc1,
+                     .activation = relu ? kernels::Activation::kRelu : kernels::Activation::kGelu,
+                     .y = b.wide,
+                     .y_type = c.type(),
+                     .active_out = flags ? b.active : nullptr},
+                    residual));
   const int64_t skipping =
       relu && c.plan->relu_skip == spec::ReluSkip::kFull ? step.shape.emitted : 0;
   PAMIR_RETURN_IF_ERROR(SkipNeurons(c, layer, skipping));
@@ -192,22 +243,15 @@ absl::Status FfnBlock(const CudaContext& c, const CudaStep& step, size_t index) 
                                      .w = layer.fc2,
                                      .y = b.delta + skipping * c.model->hidden,
                                      .active_in = flags ? b.active : nullptr}));
+  residual->delta = b.delta;
+  residual->bias = layer.fc2_bias;
   return SumOverStage(c, b.delta, tokens * c.model->hidden);
 }
 
-// y of the first layer: the first norm of x, or for post-norm models x itself.
-absl::Status Enter(const CudaContext& c, int64_t tokens) {
-  if (c.model->pre_norm) return AddNorm(c, tokens, {.norm = &c.weights->layers[0].attention_norm});
-  return Convert(c, c.buffers->x, tokens, c.model->hidden);
-}
-
-// The norm behind a layer's second residual: the next layer's first one; at the model's end the
-// final one where every token is sampled; else none.
-const weights::NormWeights* NormBehind(const CudaContext& c, size_t layer, bool final_too) {
-  const auto& layers = c.weights->layers;
-  if (!c.model->pre_norm) return &layers[layer].ffn_norm;
-  if (layer + 1 < layers.size()) return &layers[layer + 1].attention_norm;
-  return final_too && c.model->final_norm ? &c.weights->final_norm : nullptr;
+// The norm behind the last layer: of the model where every token is sampled, else none.
+const weights::NormWeights* NormAtTheEnd(const CudaContext& c, bool of_model) {
+  if (!c.model->pre_norm) return &c.weights->layers.back().ffn_norm;
+  return of_model && c.model->final_norm ? &c.weights->final_norm : nullptr;
 }
 
 }  // namespace
@@ -270,24 +314,13 @@ absl::Status CudaEmbed(const CudaContext& c, const CudaStep& step) {
 }
 
 absl::Status CudaLayers(const CudaContext& c, const CudaStep& step, bool last) {
-  const int64_t tokens = step.shape.tokens;
-  const auto& layers = c.weights->layers;
-  PAMIR_RETURN_IF_ERROR(Enter(c, tokens));
-  for (size_t i = 0; i < layers.size(); ++i) {
-    const CudaLayer& layer = layers[i];
-    PAMIR_RETURN_IF_ERROR(AttentionBlock(c, step, i));
-    PAMIR_RETURN_IF_ERROR(
-        AddNorm(c, tokens,
-                {.delta = c.buffers->delta,
-                 .bias = layer.out_bias,
-                 .norm = c.model->pre_norm ? &layer.ffn_norm : &layer.attention_norm}));
-    PAMIR_RETURN_IF_ERROR(FfnBlock(c, step, i));
-    PAMIR_RETURN_IF_ERROR(AddNorm(c, tokens,
-                                  {.delta = c.buffers->delta,
-                                   .bias = layer.fc2_bias,
-                                   .norm = NormBehind(c, i, last && step.shape.in_order)}));
+  Residual residual{.x = c.buffers->x, .other = c.buffers->other_x};
+  for (size_t i = 0; i < c.weights->layers.size(); ++i) {
+    PAMIR_RETURN_IF_ERROR(AttentionBlock(c, step, i, &residual));
+    PAMIR_RETURN_IF_ERROR(FfnBlock(c, step, i, &residual));
   }
-  return absl::OkStatus();
+  PAMIR_CHECK(residual.x == c.buffers->x, "the residual stream ends where it began");
+  return AddNorm(c, step.shape.tokens, NormAtTheEnd(c, last && step.shape.in_order), &residual);
 }
 
 }  // namespace pamir::model

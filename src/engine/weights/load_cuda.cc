@@ -22,6 +22,21 @@ static_assert(kernels::PaddedHeadDim(1) == spec::kCudaHeadDimPadding &&
 // Enough to keep up with the bus; more threads only pin more memory.
 constexpr int kMaxDefaultThreads = 16;
 
+// Biases that a product adds are kept in fp32 but hold values of the weights' type, so that every
+// way of multiplying may take them in either.
+bool BelongsToProduct(spec::WeightRole role) {
+  return role == spec::WeightRole::kQkvBias || role == spec::WeightRole::kFc1Bias;
+}
+
+void RoundTo(DType type, float* values, int64_t count) {
+  if (type == DType::kFloat32) return;
+  for (int64_t i = 0; i < count; ++i) {
+    uint16_t rounded = 0;
+    StoreFromFloat(type, &rounded, 0, values[i]);
+    values[i] = LoadAsFloat(type, &rounded, 0);
+  }
+}
+
 // What all lanes share.
 struct CudaPlace {
   const LoadPlan& plan;
@@ -73,6 +88,9 @@ class CudaLane final : public LoadLane {
     const DType to = place_.plan.KeptAs(piece);
     const int64_t count = held.size() * piece.columns;
     if (from != to) ConvertValues(from, unconverted_.data(), to, half.memory.get(), count);
+    if (BelongsToProduct(piece.role)) {
+      RoundTo(place_.plan.weight_dtype, static_cast<float*>(half.memory.get()), count);
+    }
     half.in_flight = true;
     PAMIR_RETURN_IF_ERROR(piece.form == WeightForm::kColumns
                               ? CopyTransposed(piece, to, held, half.memory.get())

@@ -34,7 +34,9 @@ class Comparer {
   Comparer(const TensorSource& source, const spec::ShardPlan& plan)
       : source_(source),
         dtype_(plan.weight_dtype),
-        alignment_(spec::WeightAlignment(plan.device)) {}
+        alignment_(spec::WeightAlignment(plan.device)),
+        product_bias_(plan.device == spec::DeviceKind::kCuda ? plan.weight_dtype
+                                                             : DType::kFloat32) {}
 
   template <typename View>
   void Matrix(const View& m, int64_t first_row, const std::string& tensor, Range rows,
@@ -53,10 +55,18 @@ class Comparer {
   }
 
   void Vector(const float* v, const std::string& tensor, Range rows) {
+    VectorOf(DType::kFloat32, v, tensor, rows);
+  }
+  // A bias that a product adds: on a GPU of the weights' type, though it is kept in fp32.
+  void ProductBias(const float* v, const std::string& tensor, Range rows) {
+    VectorOf(product_bias_, v, tensor, rows);
+  }
+
+  void VectorOf(DType type, const float* v, const std::string& tensor, Range rows) {
     ASSERT_NE(v, nullptr) << tensor;
     EXPECT_EQ(reinterpret_cast<uintptr_t>(v) % 4, 0u);
     for (int64_t i = 0; i < rows.size(); ++i) {
-      ASSERT_EQ(v[i], Expected(tensor, rows.begin + i, 0, DType::kFloat32)) << tensor << " " << i;
+      ASSERT_EQ(v[i], Expected(tensor, rows.begin + i, 0, type)) << tensor << " " << i;
     }
   }
 
@@ -88,6 +98,7 @@ class Comparer {
   const TensorSource& source_;
   const DType dtype_;
   const int64_t alignment_;
+  const DType product_bias_;
   std::map<std::string, Whole> tensors_;
 };
 
@@ -101,7 +112,7 @@ void CompareLayer(Comparer& compare, const spec::ModelSpec& model, const spec::T
   for (const char* part : {"q", "k", "v"}) {
     const std::string projection = name + ".self_attn." + part + "_proj";
     compare.Matrix(layer.qkv, first, projection + ".weight", attention, hidden);
-    if (model.bias) compare.Vector(layer.qkv_bias + first, projection + ".bias", attention);
+    if (model.bias) compare.ProductBias(layer.qkv_bias + first, projection + ".bias", attention);
     first += attention.size();
   }
   EXPECT_EQ(layer.qkv.out, first);
@@ -111,7 +122,7 @@ void CompareLayer(Comparer& compare, const spec::ModelSpec& model, const spec::T
   EXPECT_FALSE(ByNeurons(layer.qkv) || ByNeurons(layer.out) || ByNeurons(layer.fc1));
   if (model.bias) {
     compare.Vector(layer.out_bias, name + ".self_attn.out_proj.bias", hidden);
-    compare.Vector(layer.fc1_bias, name + ".fc1.bias", shard.ffn);
+    compare.ProductBias(layer.fc1_bias, name + ".fc1.bias", shard.ffn);
     compare.Vector(layer.fc2_bias, name + ".fc2.bias", hidden);
   } else {
     EXPECT_TRUE(!layer.qkv_bias && !layer.out_bias && !layer.fc1_bias && !layer.fc2_bias);
