@@ -160,6 +160,7 @@ constexpr void AddKernels(CudaApi& api) {
   api.tune_product = cuda::TuneProduct;
   api.skip_neurons_scratch_bytes = cuda::SkipNeuronsScratchBytes;
   api.skip_neurons = cuda::SkipNeuronsCuda;
+  api.read_bandwidth = ReadBandwidthCuda;
 }
 
 constexpr CudaApi MakeApi() {

@@ -12,6 +12,7 @@
 
 #include "base/stream.h"
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/bandwidth/bandwidth_cuda.h"
 #include "kernels/convert/convert_cuda.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/norm/norm_cuda.h"
@@ -32,7 +33,7 @@ struct CudaDeviceFacts {
 };
 
 // Grows with every change of this header or of what it includes.
-inline constexpr int kCudaApiVersion = 1;
+inline constexpr int kCudaApiVersion = 2;
 
 struct CudaApi {
   const char* (*error_text)(int error);
@@ -97,6 +98,7 @@ struct CudaApi {
   decltype(&cuda::TuneProduct) tune_product;
   decltype(&cuda::SkipNeuronsScratchBytes) skip_neurons_scratch_bytes;
   decltype(&cuda::SkipNeuronsCuda) skip_neurons;
+  decltype(&ReadBandwidthCuda) read_bandwidth;
 };
 
 // The module's one exported symbol, with C linkage: the table, or null where the module was built

@@ -15,6 +15,7 @@ struct RunCommand {
   int operator()(const ModelInspectFlags& flags) const { return RunModelInspect(flags); }
   int operator()(const ModelSynthFlags& flags) const { return RunModelSynth(flags); }
   int operator()(const ModelVerifyFlags& flags) const { return RunModelVerify(flags); }
+  int operator()(const BenchEngineFlags& flags) const { return RunBenchEngine(flags); }
 };
 
 }  // namespace

@@ -119,8 +119,24 @@ struct ModelVerifyFlags {
   std::string model;
 };
 
-using Command = std::variant<ServeFlags, CoordinatorFlags, WorkerFlags, GenerateFlags, ScoreFlags,
-                             StatusFlags, ModelInspectFlags, ModelSynthFlags, ModelVerifyFlags>;
+struct BenchEngineFlags {
+  std::string model = "opt-13b";  // a directory, or opt-125m .. opt-175b
+  std::string device = "auto";
+  std::string dtype = "auto";
+  std::string load_format = "auto";  // a name has no checkpoint: dummy weights
+  std::string relu_skip = "off";
+  double dummy_relu_density = 0.5;
+  std::vector<int32_t> batch = {1, 8, 32, 64};
+  int32_t context = 512;
+  int32_t prefill = 2048;
+  int32_t steps = 50;
+  int threads = 0;
+  bool json = false;
+};
+
+using Command =
+    std::variant<ServeFlags, CoordinatorFlags, WorkerFlags, GenerateFlags, ScoreFlags, StatusFlags,
+                 ModelInspectFlags, ModelSynthFlags, ModelVerifyFlags, BenchEngineFlags>;
 
 // Exit statuses of every command.
 inline constexpr int kExitDone = 0;
@@ -141,6 +157,7 @@ int RunStatus(const StatusFlags& flags);
 int RunModelInspect(const ModelInspectFlags& flags);
 int RunModelSynth(const ModelSynthFlags& flags);
 int RunModelVerify(const ModelVerifyFlags& flags);
+int RunBenchEngine(const BenchEngineFlags& flags);
 
 }  // namespace pamir::cli
 

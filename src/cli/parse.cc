@@ -1,4 +1,5 @@
 #include <memory>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -155,6 +156,14 @@ void AddCoordinator(CLI::App* app, Command* out) {
       "           --tls-cert c.pem --tls-key c.key --tls-ca ca.pem");
 }
 
+void AddWorkerDevice(CLI::App* app, std::string& value) {
+  Add(app, "--device", value, "what to run on (auto: the first GPU, else the CPU)")
+      ->check([](const std::string& text) {
+        return IsWorkerDevice(text) ? "" : text + " is none of auto, cpu, cuda, cuda:N";
+      })
+      ->type_name("auto|cpu|cuda|cuda:N");
+}
+
 void AddWorker(CLI::App* app, Command* out) {
   auto* f = &out->emplace<WorkerFlags>();
   Add(app, "--coordinator", f->coordinator, "where the coordinator listens")
@@ -162,11 +171,7 @@ void AddWorker(CLI::App* app, Command* out) {
       ->type_name("HOST:PORT");
   Add(app, "--model", f->model, "the checkpoint's directory on this host, if another")
       ->type_name("DIR");
-  Add(app, "--device", f->device, "what to run on (auto: the first GPU, else the CPU)")
-      ->check([](const std::string& text) {
-        return IsWorkerDevice(text) ? "" : text + " is none of auto, cpu, cuda, cuda:N";
-      })
-      ->type_name("auto|cpu|cuda|cuda:N");
+  AddWorkerDevice(app, f->device);
   AddNumber(app, "--threads", f->threads, "kernel threads (0: as the coordinator says)", 0, 1024);
   Add(app, "--data-interface", f->data_interface,
       "network interface to the other workers (private network!)")
@@ -248,6 +253,34 @@ void AddModelVerify(CLI::App* app, Command* out) {
   app->footer("Example: pamir model verify configs/models/fable-14m");
 }
 
+void AddBenchEngine(CLI::App* app, Command* out) {
+  auto* f = &out->emplace<BenchEngineFlags>();
+  Add(app, "--model", f->model, "Hugging Face directory, or opt-125m..opt-175b (dummy weights)")
+      ->type_name("DIR|NAME")
+      ->capture_default_str();
+  AddWorkerDevice(app, f->device);
+  AddChoice(app, "--dtype", f->dtype, "of weights", {"auto", "float16", "bfloat16", "float32"});
+  AddChoice(app, "--load-format", f->load_format, "dummy: no files", {"auto", "dummy"});
+  AddChoice(app, "--relu-skip", f->relu_skip, "idle neurons fc2 leaves out on GPUs",
+            {"off", "group", "full"});
+  AddNumber(app, "--dummy-relu-density", f->dummy_relu_density, "active neurons in dummy weights",
+            0.001, 1.0);
+  Add(app, "--batch", f->batch, "sequences of a decode step, a row each")
+      ->delimiter(',')
+      ->check(InRange(1, 4096))
+      ->type_name("N,N..")
+      ->capture_default_str();
+  AddNumber(app, "--context", f->context, "tokens of each at the first step", 1, 1 << 20);
+  AddNumber(app, "--prefill", f->prefill, "tokens of a prompt in one step (0: no such row)", 0,
+            65536);
+  AddNumber(app, "--steps", f->steps, "timed steps of a decode row", 1, 1 << 20);
+  AddNumber(app, "--threads", f->threads, "kernel threads of a CPU (0: its cores)", 0, 1024);
+  app->add_flag("--json", f->json, "print one JSON object");
+  app->footer(
+      "Example: pamir bench engine --model opt-13b --relu-skip full --dummy-relu-density 0.05 \\\n"
+      "           --batch 1,4,8");
+}
+
 using AddFlags = void (*)(CLI::App*, Command*);
 struct Entry {
   const char* name;
@@ -267,6 +300,21 @@ constexpr Entry kModelCommands[] = {
     {"synth", "write a model with dummy weights", AddModelSynth},
     {"verify", "check every tensor against the configuration", AddModelVerify},
 };
+constexpr Entry kBenchCommands[] = {
+    {"engine", "time the steps of one rank, beside what the device could do", AddBenchEngine},
+};
+
+// The commands of `app`, each with its own flags, behind those in `apps`.
+void AddCommands(CLI::App* app, std::span<const Entry> entries, std::vector<CLI::App*>* apps,
+                 std::vector<Command>* parsed) {
+  for (const Entry& entry : entries) {
+    apps->push_back(app->add_subcommand(entry.name, entry.help));
+    entry.add(apps->back(), &(*parsed)[apps->size() - 1]);
+    // With any callback CLI11 looks at the environment for the command that was named only, so that
+    // a variable for `serve` breaks no `status`.
+    apps->back()->parse_complete_callback([] {});
+  }
+}
 
 // CLI11 takes no one-dash names of two letters.
 std::vector<std::string> RewriteShortNames(int argc, char** argv) {
@@ -289,26 +337,22 @@ std::variant<Command, int> ParseCommandLine(int argc, char** argv) {
   app.footer(
       "Example: pamir serve --model configs/models/fable-14m -tp 2\n"
       "         pamir COMMAND --help\n"
-      "Each flag of serve, coordinator and worker may come from the environment: "
+      "Each flag of serve, coordinator, worker and bench may come from the environment: "
       "PAMIR_MAX_NUM_SEQS=8");
 
   // Each command has its own flags; the one that was named is the one that counts.
-  std::vector<Command> parsed(std::size(kCommands) + std::size(kModelCommands));
+  std::vector<Command> parsed(std::size(kCommands) + std::size(kModelCommands) +
+                              std::size(kBenchCommands));
   std::vector<CLI::App*> apps;
-  for (const Entry& entry : kCommands) {
-    apps.push_back(app.add_subcommand(entry.name, entry.help));
-    entry.add(apps.back(), &parsed[apps.size() - 1]);
-    // With any callback CLI11 looks at the environment for the command that was named only, so that
-    // a variable for `serve` breaks no `status`.
-    apps.back()->parse_complete_callback([] {});
-  }
+  AddCommands(&app, kCommands, &apps, &parsed);
   CLI::App* model = app.add_subcommand("model", "look at, make or check a model's files");
   model->require_subcommand(1);
   model->footer("Example: pamir model inspect opt-13b -tp 2");
-  for (const Entry& entry : kModelCommands) {
-    apps.push_back(model->add_subcommand(entry.name, entry.help));
-    entry.add(apps.back(), &parsed[apps.size() - 1]);
-  }
+  AddCommands(model, kModelCommands, &apps, &parsed);
+  CLI::App* bench = app.add_subcommand("bench", "measure this machine");
+  bench->require_subcommand(1);
+  bench->footer("Example: pamir bench engine --model opt-1.3b --batch 1,8");
+  AddCommands(bench, kBenchCommands, &apps, &parsed);
   try {
     app.parse(RewriteShortNames(argc, argv));
   } catch (const CLI::ParseError& error) {

@@ -86,6 +86,10 @@ def wall_problems(relative, text, root):
             yield f'{where}: include/pamir is for the standard library only'
         if room == 'base' and to and to != 'base':
             yield f'{where}: base includes nothing of the project'
+        if room == 'bench' and to and not re.match(r'(engine/|core/|(bench|base|include|kernels)$)', to):
+            yield f'{where}: bench includes engine, core, base and kernels'
+        if to == 'bench' and room not in ('bench', 'cli'):
+            yield f'{where}: only cli includes bench'
         if to == 'cli' and room != 'cli':
             yield f'{where}: nobody includes cli'
 
@@ -234,6 +238,8 @@ def self_test():
         list(wall_problems('src/engine/model/x.cc', '#include <cuda_runtime.h>\n', ROOT)),
         list(wall_problems('include/pamir/x.h', '#include "absl/status/status.h"\n', ROOT)),
         list(wall_problems('src/base/x.h', '#include "core/flow/ports.h"\n', ROOT)),
+        list(wall_problems('src/bench/x.cc', '#include "cluster/worker/worker.h"\n', ROOT)),
+        list(wall_problems('src/engine/model/x.cc', '#include "bench/report.h"\n', ROOT)),
         list(cycle_problems({('a', 'b'), ('b', 'c'), ('c', 'a')})),
         list(length_problems('src/x.cc', 'x' * 101)),
         list(length_problems('src/x.cc', '\n' * 401)),

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/units.h"
-#include "bench/engine/read_bandwidth.h"
+#include "bench/read_loop.h"
 #include "engine/model/opt_rank.h"
 
 namespace pamir::bench {

@@ -1,5 +1,6 @@
-// Transposes, copies of KV blocks, the sum over ranks.
+// Transposes, copies of KV blocks, the sum over ranks, reading for its own sake.
 #include <cstring>
+#include <numeric>
 
 #include "support/fake_cuda/launch.h"
 #include "support/fake_cuda/runtime.h"
@@ -70,12 +71,25 @@ int RankSum(const RankSumCudaArgs& a, StreamRef stream) {
       });
 }
 
+int ReadBandwidth(const void* data, int64_t bytes, float* sink, StreamRef stream) {
+  if (bytes <= 0 || bytes % 16 != 0) return Refuse();
+  return Launch("read_bandwidth", stream)
+      .Touches("data", data, bytes, 16)
+      .Touches("sink", sink, sizeof(float))
+      .Go([=] {
+        const auto* words = static_cast<const uint64_t*>(data);
+        const uint64_t sum = std::accumulate(words, words + bytes / 8, uint64_t{0});
+        *sink = static_cast<float>(sum);
+      });
+}
+
 }  // namespace
 
 void FillMoves(kernels::CudaApi* api) {
   api->transpose = Transpose;
   api->copy_blocks = CopyBlocks;
   api->rank_sum = RankSum;
+  api->read_bandwidth = ReadBandwidth;
 }
 
 }  // namespace pamir::testing

@@ -42,6 +42,27 @@ TEST(ParseCommandLine, GpuFlagsOfServe) {
   EXPECT_EQ(set.gpu_memory_utilization, 0.5);
 }
 
+TEST(ParseCommandLine, BenchEngine) {
+  const auto plain = Parsed<BenchEngineFlags>({"bench", "engine"});
+  EXPECT_EQ(plain.model, "opt-13b");
+  EXPECT_EQ(plain.batch, (std::vector<int32_t>{1, 8, 32, 64}));
+  const auto set = Parsed<BenchEngineFlags>({"bench", "engine", "--model", "opt-125m", "--batch",
+                                             "1,4", "--prefill", "0", "--device", "cuda:1",
+                                             "--dummy-relu-density", "0.05", "--json"});
+  EXPECT_EQ(set.model, "opt-125m");
+  EXPECT_EQ(set.batch, (std::vector<int32_t>{1, 4}));
+  EXPECT_EQ(set.prefill, 0);
+  EXPECT_EQ(set.device, "cuda:1");
+  EXPECT_EQ(set.dummy_relu_density, 0.05);
+  EXPECT_TRUE(set.json);
+  EXPECT_TRUE(IsUsageError({"bench"}));
+  EXPECT_TRUE(IsUsageError({"bench", "engine", "--batch", "0"}));
+  EXPECT_TRUE(IsUsageError({"bench", "engine", "--batch", "1,x"}));
+  EXPECT_TRUE(IsUsageError({"bench", "engine", "--steps", "0"}));
+  EXPECT_TRUE(IsUsageError({"bench", "engine", "--context", "0"}));
+  EXPECT_TRUE(IsUsageError({"bench", "engine", "--relu-skip", "some"}));
+}
+
 TEST(ParseCommandLine, GpuMemoryIsTheCoordinatorsToSay) {
   EXPECT_EQ(Parsed<CoordinatorFlags>({"coordinator", "--model", "m", "--gpu-memory", "24"})
                 .engine.gpu_memory_gib,

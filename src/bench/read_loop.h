@@ -1,6 +1,6 @@
 // The limit of a decode step: how fast the machine reads memory that it only reads.
-#ifndef PAMIR_TESTS_BENCH_ENGINE_READ_BANDWIDTH_H_
-#define PAMIR_TESTS_BENCH_ENGINE_READ_BANDWIDTH_H_
+#ifndef PAMIR_BENCH_READ_LOOP_H_
+#define PAMIR_BENCH_READ_LOOP_H_
 
 #include "base/thread_pool.h"
 #include "engine/device/host_buffer.h"
@@ -21,4 +21,4 @@ class ReadLoop {
 
 }  // namespace pamir::bench
 
-#endif  // PAMIR_TESTS_BENCH_ENGINE_READ_BANDWIDTH_H_
+#endif  // PAMIR_BENCH_READ_LOOP_H_

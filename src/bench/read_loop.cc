@@ -1,4 +1,4 @@
-#include "bench/engine/read_bandwidth.h"
+#include "bench/read_loop.h"
 
 #include <algorithm>
 #include <chrono>
