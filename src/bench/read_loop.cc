@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kBytes = 512 * kMiB;
 constexpr int kStreams = 4;
+constexpr int64_t kShareUnit = kStreams * 8;  // words
 
 // Eight independent sums a stream, so that additions never wait for each other.
 uint64_t ReadStreams(const uint64_t* data, int64_t words) {
@@ -41,7 +42,8 @@ ReadLoop::ReadLoop(ThreadPool* pool)
 
 double ReadLoop::Pass() {
   const uint64_t* const data = static_cast<const uint64_t*>(buffer_.data());
-  const int64_t share = kBytes / 8 / pool_->threads();
+  // Whole vectors of each stream, or some thread's would not be aligned.
+  const int64_t share = kBytes / 8 / pool_->threads() / kShareUnit * kShareUnit;
   volatile uint64_t sink = 0;
   const auto began = std::chrono::steady_clock::now();
   pool_->ParallelFor(pool_->threads(), [&](int part) {
@@ -49,7 +51,7 @@ double ReadLoop::Pass() {
     if (sum == 0) sink = sum;
   });
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
-  return static_cast<double>(kBytes) / seconds.count();
+  return static_cast<double>(share * 8 * pool_->threads()) / seconds.count();
 }
 
 }  // namespace pamir::bench

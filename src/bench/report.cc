@@ -48,7 +48,8 @@ std::string HeadOf(const BenchReport& report) {
   absl::StrAppend(&head,
                   "\ndecode: contexts were not computed (the KV cache holds zeros) and grow by one "
                   "a step; ",
-                  report.greedy ? "greedy" : "sampled at temperature 1", "\n\n");
+                  report.greedy ? "greedy" : "batches of several are sampled at temperature 1",
+                  "\n\n");
   return head;
 }
 

@@ -27,8 +27,8 @@ struct BenchReport {
   // Share of active neurons that dummy weights were made with; a checkpoint's is its own, and not
   // known here.
   std::optional<double> dummy_density;
-  bool greedy = true;
-  int threads = 0;  // on CPUs
+  bool greedy = true;  // batches of one always are
+  int threads = 0;     // on CPUs
   DeviceLimits limits;
   double load_s = 0;
   double first_token_s = 0;  // from opening the device to it, without measuring its limits

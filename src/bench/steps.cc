@@ -57,7 +57,7 @@ flow::StepPlan StepFeeder::Admit(int32_t batch, int32_t ids, int32_t positions) 
     flow::Admission& admission = plan.admissions.emplace_back();
     admission.slot = SlotId(slot);
     admission.prompt_length = ids;
-    admission.sampling.temperature = greedy_ ? 0.0f : 1.0f;
+    admission.sampling.temperature = greedy_ || batch == 1 ? 0.0f : 1.0f;
     admission.sampling.seed = static_cast<uint64_t>(slot);
     for (int32_t i = 0; i < ids; ++i) admission.ids.push_back(IdAt(slot, i, vocab_));
     for (int32_t b = 0; b < blocks; ++b) admission.blocks.push_back(BlockId(slot * blocks + b));

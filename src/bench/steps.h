@@ -30,8 +30,8 @@ inline int32_t DecodePositions(int32_t context, int32_t steps) {
   return context + kWarmUpSteps + steps;
 }
 
-// Owns the slots of a rank that nobody else drives. `greedy`: else ids are sampled at temperature
-// 1, so that the sequences of a batch stay different whatever the weights are.
+// Owns the slots of a rank that nobody else drives. `greedy`: else batches of several are sampled
+// at temperature 1, so that their sequences stay different whatever the weights are.
 class StepFeeder {
  public:
   StepFeeder(flow::Rank* rank, const spec::ModelSpec& model, const spec::EngineLimits& limits,

@@ -62,6 +62,14 @@ TEST(BenchEngine, ACheckpointOnACpu) {
   EXPECT_THAT(TextOf(*report), HasSubstr("a checkpoint's weights"));
 }
 
+TEST(BenchEngine, AnyNumberOfThreads) {
+  EngineBenchOptions options = Quick();
+  options.threads = 3;  // which do not divide the buffer of the read loop
+  const auto report = BenchEngine(options, {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->threads, 3);
+}
+
 TEST(BenchEngine, DummyWeightsOnAGpu) {
   testing::FakeCuda fake({.memory_bytes = int64_t{512} << 20, .queued = true});
   EngineBenchOptions options = Quick();
