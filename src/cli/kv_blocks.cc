@@ -121,8 +121,8 @@ int64_t CpuKvBlocks(const spec::ModelSpec& model, const spec::ShardPlan& plan, i
   for (int rank = 0; rank < plan.ranks(); ++rank) {
     bytes_per_block += spec::KvBytesPerBlock(model, plan, rank);
   }
-  const int64_t affordable =
-      static_cast<int64_t>(kCpuShare * static_cast<double>(memory)) / bytes_per_block;
+  const int64_t affordable = static_cast<int64_t>(kCpuShare * static_cast<double>(memory)) /
+                             std::max<int64_t>(1, bytes_per_block);
   return std::max(BlocksOfASequence(plan), std::min(affordable, UsefulBlocks(plan)));
 }
 

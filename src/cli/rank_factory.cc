@@ -91,8 +91,12 @@ absl::StatusOr<comm::Groups> Connect(const Order& order, comm::Transport transpo
 void AbortTogether(const Order& order, std::vector<std::shared_ptr<comm::Communicator>> groups) {
   std::erase(groups, nullptr);
   if (groups.empty()) return;
-  order.hooks.on_abort([groups = std::move(groups)](const absl::Status& why) {
-    for (const auto& group : groups) group->Abort(why);
+  // Not kept alive by the hook: they end before the device whose memory they use.
+  std::vector<std::weak_ptr<comm::Communicator>> weak(groups.begin(), groups.end());
+  order.hooks.on_abort([weak = std::move(weak)](const absl::Status& why) {
+    for (const auto& group : weak) {
+      if (const auto held = group.lock()) held->Abort(why);
+    }
   });
 }
 

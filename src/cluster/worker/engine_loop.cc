@@ -50,6 +50,8 @@ absl::Status EngineLoop::Run() {
     }
     if (status.ok() && !begun_.empty() && rank_->CanFinish()) status = FinishStep();
   }
+  // A stop lets what was begun come to its end; whoever gives up meanwhile aborts it.
+  while (status.ok() && !begun_.empty()) status = FinishStep();
   abort_.Clear();
   rank_.reset();
   return stop_.load() ? absl::OkStatus() : status;

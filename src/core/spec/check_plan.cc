@@ -96,6 +96,15 @@ absl::Status CheckCuda(const ModelSpec& model, const ShardPlan& plan) {
       CheckBetween("on a GPU, block_size", plan.limits.block_size, kCudaBlockSize, kCudaBlockSize));
   PAMIR_RETURN_IF_ERROR(
       CheckBetween("on a GPU, the head dimension", model.head_dim(), 1, kCudaMaxHeadDim));
+  PAMIR_RETURN_IF_ERROR(CheckBetween("on a GPU, max_num_batched_tokens",
+                                     plan.limits.max_num_batched_tokens, 1, kCudaMaxStepTokens));
+  PAMIR_RETURN_IF_ERROR(
+      CheckBetween("on a GPU, text_vocab", plan.limits.text_vocab, 1, kCudaMaxTextVocab));
+  if (plan.relu_skip != ReluSkip::kOff && plan.weight_dtype == DType::kFloat32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("relu_skip ", Name(plan.relu_skip),
+                     " is for weights in float16 or bfloat16; with float32 it must be off"));
+  }
   return CheckWidths(model, plan);
 }
 

@@ -70,7 +70,9 @@ struct ShardPlan {
 inline constexpr int32_t kCudaBlockSize = 16;
 inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in 2-byte types
 inline constexpr int64_t kCudaMaxHeadDim = 256;
-inline constexpr int64_t kCudaWidthMultiple = 8;  // of every vector's length that products take
+inline constexpr int64_t kCudaMaxStepTokens = 65535;  // of one launch's grid
+inline constexpr int64_t kCudaMaxTextVocab = 53248;   // kSampleCudaVocabMax
+inline constexpr int64_t kCudaWidthMultiple = 8;      // of every vector's length that products take
 // Blocks behind the plan's last: rows that only fill a step up write there.
 inline constexpr int64_t kCudaSpareBlocks = 1;
 

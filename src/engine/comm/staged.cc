@@ -32,6 +32,7 @@ class Staged final : public Communicator {
          int64_t max_message_bytes, int64_t piece_bytes)
       : host_(std::move(host)),
         device_(device),
+        api_(device.api()),
         piece_bytes_(piece_bytes),
         name_(absl::StrCat("staged-", host_->transport())) {
     group_.rank = host_->rank();
@@ -75,6 +76,8 @@ class Staged final : public Communicator {
 
   const std::shared_ptr<Communicator> host_;
   const device::CudaDevice& device_;
+  const kernels::CudaApi&
+      api_;  // outlives the device: whoever aborts may hold this a little longer
   const int64_t piece_bytes_;
   const std::string name_;
   GroupInfo group_;
@@ -85,8 +88,8 @@ class Staged final : public Communicator {
 
 Staged::~Staged() {
   for (const Half& half : halves_) {
-    if (half.in.valid()) device_.api().synchronize_event(half.in.get());
-    if (half.out.valid()) device_.api().synchronize_event(half.out.get());
+    if (half.in.valid()) api_.synchronize_event(half.in.get());
+    if (half.out.valid()) api_.synchronize_event(half.out.get());
   }
 }
 

@@ -15,6 +15,12 @@ absl::StatusOr<flow::StepResult> CudaRank::Step(const flow::StepPlan& plan) {
   return Finish();
 }
 
+// Staged messages between stages make Begin wait for the stage before, which may wait for the ids
+// that only Finish sends: then nothing is begun ahead.
+int CudaRank::steps_ahead() const {
+  return one_stage() || parts_.groups.world->capturable() ? kStepsAhead : 0;
+}
+
 absl::Status CudaRank::Begin(const flow::StepPlan& plan) {
   if (!dead_.ok()) return dead_;
   if (static_cast<int>(begun_.size()) > kStepsAhead) {
@@ -40,6 +46,7 @@ absl::Status CudaRank::Die(const absl::Status& why) {
 }
 
 absl::Status CudaRank::Enqueue(const flow::StepPlan& plan, BegunStep* step) {
+  PAMIR_RETURN_IF_ERROR(sampled_ids_.TakeBefore(plan));
   PAMIR_RETURN_IF_ERROR(slots_.Apply(plan));
   PAMIR_RETURN_IF_ERROR(ForkTokens(plan.forks));
   PAMIR_RETURN_IF_ERROR(CopyBlocks(plan.block_copies));
@@ -53,6 +60,7 @@ absl::Status CudaRank::Enqueue(const flow::StepPlan& plan, BegunStep* step) {
   }
   CudaStep inputs{.max_blocks = packer_.max_blocks()};
   PAMIR_ASSIGN_OR_RETURN(inputs.shape, packer_.Shape(plan));
+  const int64_t tokens = inputs.shape.tokens;  // padding rows are each stage's own affair
   const int64_t padded = inputs.shape.in_order ? graphs_.RowsFor(inputs.shape.rows) : 0;
   if (padded > 0) inputs.shape = DecodeShape(padded, inputs.shape.context);
   inputs.at = OffsetsOf(inputs.shape, inputs.max_blocks);
@@ -64,10 +72,10 @@ absl::Status CudaRank::Enqueue(const flow::StepPlan& plan, BegunStep* step) {
   PAMIR_RETURN_IF_ERROR(packer_.Pack(plan, inputs.shape, first_stage(), packed));
   PAMIR_RETURN_IF_ERROR(
       Check(api().copy(buffers_.inputs, packed, inputs.at.bytes, stream_.get()), "copy inputs"));
-  if (!first_stage()) PAMIR_RETURN_IF_ERROR(ReceiveHidden(inputs.shape.tokens));
+  if (!first_stage()) PAMIR_RETURN_IF_ERROR(ReceiveHidden(tokens));
   PAMIR_RETURN_IF_ERROR(padded > 0 ? graphs_.Launch(device(), stream_.get(), padded)
                                    : Compute(inputs));
-  if (!last_stage()) PAMIR_RETURN_IF_ERROR(SendHidden(inputs.shape.tokens));
+  if (!last_stage()) PAMIR_RETURN_IF_ERROR(SendHidden(tokens));
 
   step->at = ResultsOf(inputs.shape.samples, inputs.shape.scores);
   if (samples()) {
@@ -119,14 +127,19 @@ absl::Status CudaRank::ShareOnDevice(const CudaStep& step) {
 absl::Status CudaRank::CopyBlocks(const std::vector<flow::BlockCopy>& copies) {
   for (size_t done = 0; done < copies.size(); done += kMaxBlockPairs) {
     const size_t count = std::min<size_t>(kMaxBlockPairs, copies.size() - done);
-    std::vector<kernels::BlockPair> pairs;
-    for (size_t i = done; i < done + count; ++i) {
-      pairs.push_back({copies[i].from.value, copies[i].to.value});
+    // What was sent last must have been read.
+    PAMIR_RETURN_IF_ERROR(
+        Check(api().synchronize_event(block_pairs_.done.get()), "copy block numbers"));
+    auto* pairs = static_cast<kernels::BlockPair*>(block_pairs_.inputs.get());
+    for (size_t i = 0; i < count; ++i) {
+      pairs[i] = {copies[done + i].from.value, copies[done + i].to.value};
     }
     PAMIR_RETURN_IF_ERROR(
-        Check(api().copy(buffers_.block_pairs, pairs.data(),
-                         static_cast<int64_t>(count * sizeof pairs[0]), stream_.get()),
+        Check(api().copy(buffers_.block_pairs, pairs, static_cast<int64_t>(count * sizeof pairs[0]),
+                         stream_.get()),
               "copy block numbers"));
+    PAMIR_RETURN_IF_ERROR(
+        Check(api().record_event(block_pairs_.done.get(), stream_.get()), "copy block numbers"));
     kernels::CopyBlocksCudaArgs args;
     args.planes = buffers_.planes;
     args.plane_count = 2 * static_cast<int64_t>(kv_.layers.size());
@@ -134,7 +147,6 @@ absl::Status CudaRank::CopyBlocks(const std::vector<flow::BlockCopy>& copies) {
     args.pairs = static_cast<const kernels::BlockPair*>(buffers_.block_pairs);
     args.count = static_cast<int64_t>(count);
     PAMIR_RETURN_IF_ERROR(Check(api().copy_blocks(args, stream_.get()), "copy KV blocks"));
-    // `pairs` goes: pageable memory, so the copy above has read it already.
   }
   return absl::OkStatus();
 }

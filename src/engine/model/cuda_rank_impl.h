@@ -51,7 +51,7 @@ class CudaRank final : public flow::Rank {
   absl::Status Start(CudaRankSizes* sizes);
 
   absl::StatusOr<flow::StepResult> Step(const flow::StepPlan& plan) override;
-  int steps_ahead() const override { return kStepsAhead; }
+  int steps_ahead() const override;
   absl::Status Begin(const flow::StepPlan& plan) override;
   bool CanFinish() override;
   absl::StatusOr<flow::StepResult> Finish() override;
@@ -93,6 +93,7 @@ class CudaRank final : public flow::Rank {
   CudaContext context_;
   DecodeGraphs graphs_;
   std::vector<Lane> lanes_;
+  Lane block_pairs_;  // its inputs only: blocks to be copied, on their way
   int next_lane_ = 0;
   SlotTable slots_;
   InputPacker packer_;

@@ -10,6 +10,7 @@
 namespace pamir::model {
 
 CudaRank::~CudaRank() {
+  if (!begun_.empty()) Die(absl::CancelledError("the rank ends")).IgnoreError();
   if (stream_.valid()) api().synchronize_stream(stream_.get());  // nothing may run any more
   if (products_ != nullptr) api().close_product(products_);
 }
@@ -79,6 +80,12 @@ absl::Status CudaRank::MakeLanes() {
 }
 
 absl::Status CudaRank::FillPlanes() {
+  PAMIR_ASSIGN_OR_RETURN(
+      block_pairs_.inputs,
+      device::AllocatePinned(device(),
+                             kMaxBlockPairs * static_cast<int64_t>(sizeof(kernels::BlockPair)),
+                             "the numbers of blocks to copy"));
+  PAMIR_ASSIGN_OR_RETURN(block_pairs_.done, device::MakeEvent(device()));
   std::vector<void*> planes;
   for (const kernels::KvCuda& layer : kv_.layers) {
     planes.push_back(layer.k);

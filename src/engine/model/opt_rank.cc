@@ -92,6 +92,7 @@ absl::StatusOr<flow::StepResult> OptRank::Step(const flow::StepPlan& plan) {
 }
 
 absl::Status OptRank::Run(const flow::StepPlan& plan, flow::StepResult* result) {
+  PAMIR_RETURN_IF_ERROR(sampled_ids_.TakeBefore(plan));
   PAMIR_RETURN_IF_ERROR(slots_.Apply(plan));
   for (const flow::BlockCopy& copy : plan.block_copies) {
     for (const kernels::KvLayer& layer : kv_.layers) {

@@ -59,6 +59,12 @@ absl::Status SampledIds::Await(AwaitedStep step) {
   return absl::OkStatus();
 }
 
+absl::Status SampledIds::TakeBefore(const flow::StepPlan& plan) {
+  if (plan.forks.empty() && plan.forced_tokens.empty()) return absl::OkStatus();
+  while (!awaited_.empty()) PAMIR_RETURN_IF_ERROR(TakeOldest());
+  return absl::OkStatus();
+}
+
 absl::Status SampledIds::TakeFor(SlotId slot, size_t needed) {
   while (slots_->at(slot).ids.size() < needed && !awaited_.empty()) {
     PAMIR_RETURN_IF_ERROR(TakeOldest());

@@ -35,6 +35,10 @@ class SampledIds {
   // The other ranks of the first stage: this step's ids will come.
   absl::Status Await(AwaitedStep step);
 
+  // Before a plan changes what slots remember: forks copy ids, and forced tokens go behind them, so
+  // what was sampled is taken over first.
+  absl::Status TakeBefore(const flow::StepPlan& plan);
+
   // Takes over ids, oldest first, until the slot has `needed` or none is awaited any more.
   absl::Status TakeFor(SlotId slot, size_t needed);
 

@@ -133,6 +133,14 @@ TEST(CheckShardPlan, OnCudaTheTypesBlocksAndHeadsAreTheKernels) {
         p.stages[0].shards[0].ffn.end = p.stages[0].shards[1].ffn.begin = 1540;
       },
       "on a GPU, a rank's number of neurons is 1540; it must be a multiple of 8");
+  ExpectRefused([&](ShardPlan& p) { cuda(p), p.limits.max_num_batched_tokens = 65536; },
+                "on a GPU, max_num_batched_tokens is 65536; it must be from 1 to 65535");
+  ExpectRefused(
+      [&](ShardPlan& p) {
+        SetDevice(DeviceKind::kCuda, DType::kFloat32, &p);
+        p.relu_skip = ReluSkip::kFull;
+      },
+      "relu_skip full is for weights in float16 or bfloat16");
   ModelSpec wide = Model();
   wide.heads = 2;
   ShardPlan plan = Even(wide, 1, 1);
