@@ -74,11 +74,12 @@ absl::StatusOr<std::unique_ptr<flow::Rank>> LoadCuda(const EngineBenchOptions& o
 absl::StatusOr<BenchRow> DecodeRow(const EngineBenchOptions& options, const spec::ShardPlan& plan,
                                    const BenchReport& report, int32_t batch, StepFeeder* feeder) {
   BenchRow row{.work = "decode", .batch = batch, .context = options.context};
-  PAMIR_ASSIGN_OR_RETURN(row.timing, feeder->Decode(batch, options.context, options.steps));
+  const int32_t first = FirstContext(options.context, options.steps);
+  PAMIR_ASSIGN_OR_RETURN(row.timing, feeder->Decode(batch, first, options.steps));
   // What a checkpoint's density is, this does not know.
   const int64_t group = report.dummy_density ? SkippedGroup(options.model, plan) : 0;
   const double share = Fc2Share(report.dummy_density.value_or(1), batch, group);
-  const double context = options.context + kWarmUpSteps + (options.steps - 1) / 2.0;  // on average
+  const double context = first + kWarmUpSteps + (options.steps - 1) / 2.0;  // on average
   row.floor_ms = DecodeBytes(options.model, plan, batch, context, share) /
                  report.limits.read_bytes_per_s * 1e3;
   row.tokens_per_s = batch / row.timing.ms * 1e3;
@@ -106,7 +107,8 @@ int32_t LargestBatch(const EngineBenchOptions& options) {
 
 absl::StatusOr<spec::ShardPlan> BenchPlan(const EngineBenchOptions& options,
                                           spec::DeviceKind device) {
-  const int32_t decode = DecodePositions(options.context, options.steps);
+  const int32_t decode =
+      DecodePositions(FirstContext(options.context, options.steps), options.steps);
   if (decode > options.model.positions) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--context ", options.context, " and --steps ", options.steps, " (and ", kWarmUpSteps,

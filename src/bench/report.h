@@ -15,7 +15,7 @@ namespace pamir::bench {
 struct BenchRow {
   std::string work;  // "decode", "prefill"
   int32_t batch = 1;
-  int32_t context = 0;  // of each sequence at the first step; prefill: its tokens
+  int32_t context = 0;  // of each sequence on average; prefill: its tokens
   Timing timing;
   double floor_ms = 0;  // 0: not known
   double tokens_per_s = 0;

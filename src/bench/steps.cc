@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -38,7 +39,7 @@ Timing Summarize(std::vector<double> ms) {
   if (ms.empty()) return {};
   std::sort(ms.begin(), ms.end());
   const auto at = [&ms](double share) {
-    return ms[static_cast<size_t>(share * static_cast<double>(ms.size() - 1) + 0.5)];
+    return ms[static_cast<size_t>(std::lround(share * static_cast<double>(ms.size() - 1)))];
   };
   const double median = at(0.5);
   return {.ms = median, .spread = median > 0 ? (at(0.75) - at(0.25)) / median : 0};

@@ -3,6 +3,7 @@
 #ifndef PAMIR_BENCH_STEPS_H_
 #define PAMIR_BENCH_STEPS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -24,6 +25,11 @@ struct Timing {
 
 // The median, and the distance of the quartiles as a share of it.
 Timing Summarize(std::vector<double> ms);
+
+// Where so many timed steps begin whose contexts, one more a step, are `context` in the mean.
+inline int32_t FirstContext(int32_t context, int32_t steps) {
+  return std::max(1, context - kWarmUpSteps - steps / 2);
+}
 
 // Positions that decoding from `context` for so many timed steps fills.
 inline int32_t DecodePositions(int32_t context, int32_t steps) {

@@ -270,7 +270,7 @@ void AddBenchEngine(CLI::App* app, Command* out) {
       ->check(InRange(1, 4096))
       ->type_name("N,N..")
       ->capture_default_str();
-  AddNumber(app, "--context", f->context, "tokens of each at the first step", 1, 1 << 20);
+  AddNumber(app, "--context", f->context, "tokens of each, on average over the steps", 1, 1 << 20);
   AddNumber(app, "--prefill", f->prefill, "tokens of a prompt in one step (0: no such row)", 0,
             65536);
   AddNumber(app, "--steps", f->steps, "timed steps of a decode row", 1, 1 << 20);

@@ -16,7 +16,6 @@
 namespace pamir::weights {
 namespace {
 
-using spec::WeightLayout;
 using spec::WeightPiece;
 using spec::WeightSource;
 

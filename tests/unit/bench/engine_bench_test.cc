@@ -109,17 +109,17 @@ TEST(BenchPlan, HoldsTheLargestBatchAndNoMore) {
   EXPECT_EQ(limits.max_num_seqs, 4);
   EXPECT_EQ(limits.max_model_len, 40);
   EXPECT_EQ(limits.max_num_batched_tokens, 40);
-  EXPECT_EQ(limits.num_blocks, 4 * 2);  // 20 + 5 + 3 positions each
+  EXPECT_EQ(limits.num_blocks, 4 * 2);  // 14 + 5 + 3 positions each
   options.batches = {1};
   EXPECT_EQ(BenchPlan(options, spec::DeviceKind::kCpu)->limits.num_blocks, 3);  // the prefill's
 }
 
 TEST(BenchPlan, WhatTheModelHasNoPositionsFor) {
   EngineBenchOptions options = Quick();
-  options.context = static_cast<int32_t>(options.model.positions) - 7;
+  options.context = static_cast<int32_t>(options.model.positions) - 1;
   EXPECT_THAT(std::string(BenchPlan(options, spec::DeviceKind::kCpu).status().message()),
               HasSubstr("above the model's context"));
-  options.context = static_cast<int32_t>(options.model.positions) - 8;
+  options.context = static_cast<int32_t>(options.model.positions) - 2;
   EXPECT_TRUE(BenchPlan(options, spec::DeviceKind::kCpu).ok());
   options.prefill = static_cast<int32_t>(options.model.positions) + 1;
   EXPECT_THAT(std::string(BenchPlan(options, spec::DeviceKind::kCpu).status().message()),
