@@ -112,7 +112,8 @@ __device__ __forceinline__ void ScoreTile(float (&s)[8][4], const Block<D>& b,
   Scores(s, token, b.Stage(at.slot), keys - warp * kTileKeys);
   if (put) FenceBulkCopies();
   __syncwarp();
-  if (lane < kDecodeWarps) MbarrierArrive(b.Empty(at.slot));
+  // For all warps: the others do not read it.
+  if (lane == 0) MbarrierArrive(b.Empty(at.slot), kDecodeWarps);
   float max = s[0][0];
 #pragma unroll
   for (int n = 0; n < 8; ++n) max = fmaxf(max, fmaxf(s[n][0], s[n][1]));

@@ -295,6 +295,7 @@ __device__ __forceinline__ void Multiply(const HopperCall& call, const HopperRin
                       item.position + warp_row, queries_empty);
       StoreOutput<true>(consumer.state, args, item.token, item.head, warp_row, count);
     } else {
+      __syncwarp();  // all have read the item
       ArriveOfWarp(queries_empty);
     }
     consumer.PassOver(all_tiles - tiles);

@@ -25,6 +25,11 @@ __device__ __forceinline__ void MbarrierInitDone() {
 __device__ __forceinline__ void MbarrierArrive(uint32_t barrier) {
   PAMIR_HOPPER("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
+// As `count` threads that arrive.
+__device__ __forceinline__ void MbarrierArrive(uint32_t barrier, int count) {
+  PAMIR_HOPPER("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(count)
+               : "memory");
+}
 __device__ __forceinline__ void MbarrierExpect(uint32_t barrier, uint32_t bytes) {
   PAMIR_HOPPER("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");

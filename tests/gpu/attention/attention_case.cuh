@@ -22,6 +22,7 @@ struct CaseShape {
   int heads;
   std::vector<int> lengths;  // of the sequences
   bool loud = false;         // values grow by powers of two within a tile: what is masked is huge
+  int first = 0;             // the token computed first; those before it are only keys and values
 };
 
 class AttentionCase {
@@ -55,7 +56,13 @@ class AttentionCase {
 
   int tokens() const { return tokens_; }
   int longest() const { return longest_; }
+  int first() const { return shape_.first; }
+  int computed() const { return tokens_ - shape_.first; }
   int row_start(int row) const { return row_start_[row]; }
+  // The row's first position that is computed.
+  int row_begin(int row) const {
+    return std::clamp(shape_.first - row_start_[row], 0, shape_.lengths[row]);
+  }
   const CaseShape& shape() const { return shape_; }
 
   // One element of q, k and v of a token.
@@ -100,11 +107,11 @@ class AttentionCase {
     return args;
   }
 
-  // All sequences cut into tiles of `size`, the longest contexts first.
+  // What is computed cut into tiles of `size`, the longest contexts first.
   std::vector<QueryTile> Tiles(int size) const {
     std::vector<std::pair<int, QueryTile>> tiles;
     for (size_t r = 0; r < shape_.lengths.size(); ++r) {
-      for (int at = 0; at < shape_.lengths[r]; at += size) {
+      for (int at = row_begin(static_cast<int>(r)); at < shape_.lengths[r]; at += size) {
         const int count = std::min(size, shape_.lengths[r] - at);
         tiles.push_back({at + count, {row_start_[r] + at, count}});
       }

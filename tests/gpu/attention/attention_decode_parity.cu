@@ -49,8 +49,10 @@ void CheckWays(Verdicts& verdicts, const CaseShape& shape, bool hopper) {
     AttentionCudaArgs args = c.Args();
     args.out_type = out_type;
     c.PoisonOutput();
-    CUDA_CHECK(DecodeBy(way, cluster, args, 0, c.tokens(), c.longest(), {}));
-    return c.Output();
+    CUDA_CHECK(DecodeBy(way, cluster, args, c.first(), c.computed(), c.longest(), {}));
+    Bits out = c.Output();
+    out.erase(out.begin(), out.begin() + c.first() * c.width());
+    return out;
   };
   const Bits plain = decode(DecodeWay::kMma, 0, DType::kFloat16);
   const Bits bfloat16 = decode(DecodeWay::kMma, 0, DType::kBFloat16);
@@ -64,6 +66,20 @@ void CheckWays(Verdicts& verdicts, const CaseShape& shape, bool hopper) {
   }
   verdicts.Row(NameOf(c) + "bits, Hopper, bf16 outputs",
                Differences(bfloat16, decode(DecodeWay::kHopper, 0, DType::kBFloat16)), 0);
+}
+
+// More (token, head) than two windows of clusters: later sums go where the first ones went.
+void CheckWindows(Verdicts& verdicts, const CaseShape& shape) {
+  AttentionCase c(shape);
+  CUDA_CHECK(kernels::WriteKvCuda(c.Args(), c.tokens(), {}));
+  const auto decode = [&](int cluster) {
+    c.PoisonOutput();
+    CUDA_CHECK(
+        DecodeBy(DecodeWay::kHopper, cluster, c.Args(), c.first(), c.computed(), c.longest(), {}));
+    return c.Output();
+  };
+  verdicts.Row(NameOf(c) + "bits, Hopper, 1 and 2 blocks share", Differences(decode(1), decode(2)),
+               0);
 }
 
 // Storing its own k and v gives the outputs and the cache that WriteKvCuda before it gives.
@@ -126,7 +142,8 @@ int Main(Extent extent) {
   std::vector<DecodeWay> ways = {DecodeWay::kMma};
   if (hopper) ways.push_back(DecodeWay::kHopper);
   if (extent == Extent::kTiny) {
-    CheckWays(verdicts, {128, 2, {300, 17}}, hopper);
+    CheckWays(verdicts, {128, 2, {300, 3}, false, 299}, hopper);
+    if (hopper) CheckWindows(verdicts, {64, 41, {260, 12}, false, 259});
     for (const int dim : {64, 80}) CheckOwn(verdicts, {dim, 2, {300, 33}}, ways);
     return verdicts.Finish();
   }

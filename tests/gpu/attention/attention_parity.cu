@@ -22,7 +22,7 @@ double Differences(const Bits& a, const Bits& b) {
 
 Bits ByDecode(AttentionCase& c) {
   c.PoisonOutput();
-  CUDA_CHECK(DecodeAttentionCuda(c.Args(), 0, c.tokens(), c.longest(), {}));
+  CUDA_CHECK(DecodeAttentionCuda(c.Args(), c.first(), c.computed(), c.longest(), {}));
   return c.Output();
 }
 
@@ -38,7 +38,8 @@ Bits ByChunks(AttentionCase& c, const std::vector<int>& sizes, PrefillWay way) {
   c.PoisonCache();
   c.PoisonOutput();
   for (size_t row = 0; row < c.shape().lengths.size(); ++row) {
-    int at = 0;
+    int at = c.row_begin(static_cast<int>(row));
+    CUDA_CHECK(WriteKvCuda(c.Args(c.row_start(row)), at, {}));
     for (size_t i = 0; at < c.shape().lengths[row]; ++i) {
       const int count = std::min(sizes[i % sizes.size()], c.shape().lengths[row] - at);
       const AttentionCudaArgs args = c.Args(c.row_start(row) + at);
@@ -63,7 +64,8 @@ double Error(const AttentionCase& c, const Bits& bits, int keys_off) {
   const int dim = c.shape().head_dim;
   for (size_t row = 0; row < c.shape().lengths.size(); ++row) {
     const int length = c.shape().lengths[row];
-    for (int p = keys_off; p < length; p += std::max(1, length / 23)) {
+    const int begin = c.row_begin(static_cast<int>(row));
+    for (int p = std::max(begin, keys_off); p < length; p += std::max(1, (length - begin) / 23)) {
       for (int head = 0; head < c.shape().heads; head += std::max(1, c.shape().heads - 1)) {
         const std::vector<double> ref = c.Reference(row, p, head, p + 1 - keys_off);
         const uint16_t* got =
@@ -81,7 +83,8 @@ double Error(const AttentionCase& c, const Bits& bits, int keys_off) {
   return worst;
 }
 
-void CheckCase(Verdicts& verdicts, const CaseShape& shape) {
+void CheckCase(Verdicts& verdicts, const CaseShape& shape,
+               const std::vector<int>& chunks = {100, 1, 37, 1, 128, 5}) {
   AttentionCase c(shape);
   std::string name = "head dim " + std::to_string(shape.head_dim) + ", " +
                      std::to_string(shape.lengths.size()) + " rows up to " +
@@ -101,7 +104,7 @@ void CheckCase(Verdicts& verdicts, const CaseShape& shape) {
     verdicts.Row(name + "bits, tiles of 37" + way_name,
                  Differences(decode, ByPrefill(c, AttentionCase::kSmallestTile, way)), 0);
     verdicts.Row(name + "bits, chunks into a NaN cache" + way_name,
-                 Differences(decode, ByChunks(c, {100, 1, 37, 1, 128, 5}, way)), 0);
+                 Differences(decode, ByChunks(c, chunks, way)), 0);
   }
 }
 
@@ -168,7 +171,10 @@ void CheckBFloat16(Verdicts& verdicts, int head_dim) {
 int Main(Extent extent) {
   Verdicts verdicts;
   if (extent == Extent::kTiny) {
-    for (const int dim : {64, 80, 128, 36}) CheckCase(verdicts, {dim, 1, {1, 66, 260}});
+    // Contexts on both sides of a split's border, a row alone, two tiles of 37 in a row.
+    for (const int dim : {64, 80, 128, 36}) {
+      CheckCase(verdicts, {dim, 1, {260, 1, 40}, false, 254}, {5, 1, 37});
+    }
     return verdicts.Finish();
   }
   for (const int dim : {64, 80, 128, 16, 36, 96, 256}) {
