@@ -88,19 +88,23 @@ bool NormFits(const GpuProductArgs& a) {
          a.w.in % kBoxK == 0 && a.w.order == WeightOrder::kOutputs;
 }
 
-// The layers' products of models up to 2.7B. What a stage costs beside its instructions on tensor
-// cores counts there: so stages of several boxes; and the next kernel may come in at once.
+// What a stage costs beside its instructions on tensor cores counts where a block has few outputs
+// (a stage of one box then comes as fast as it is worked through): so stages of several boxes.
+constexpr int kStageBytes = 40 * 1024, kNarrowStageBytes = 24 * 1024;  // of weights
+constexpr int kLeastStages = 4;
+
+// The layers' products of models up to 2.7B, whose next kernel may come in at once.
 constexpr int64_t kNarrow = 2560, kNarrowLength = 4 * kNarrow;
-constexpr int kNarrowStage = 24 * 1024;  // bytes of weights
-constexpr int kNarrowStages = 4;         // at least
 
 bool Narrow(const GpuProductArgs& a) {
   return std::min(a.w.in, a.w.out) <= kNarrow && std::max(a.w.in, a.w.out) <= kNarrowLength;
 }
+bool Narrowest(const GpuProductArgs& a) { return Narrow(a) && std::min(a.w.in, a.w.out) <= 1024; }
 
-// The narrowest leave room for a block of the next kernel.
+// Narrow products leave room for a block of a small kernel, the narrowest for one of the next
+// product.
 int RingBytes(const GpuProductArgs& a) {
-  return Narrow(a) && std::min(a.w.in, a.w.out) <= 1024 ? 140 * 1024 : kMaxShared;
+  return Narrowest(a) ? 140 * 1024 : Narrow(a) ? 190 * 1024 : kMaxShared;
 }
 
 // One block a multiprocessor, with as deep a ring as there is shared memory for: what comes late
@@ -117,14 +121,19 @@ StreamShape ChooseStream(const ProductDevice& d, const GpuProductArgs& a) {
     if (shape.outs <= most) break;
   }
   const int ring = RingBytes(a);
-  if (Narrow(a) && Folded(a.w.in) && l.tile_rows <= 64) {
-    shape.chunks = std::clamp(kNarrowStage / (shape.outs * 128), 1, neurons ? 4 : kMaxChunks);
-    while (shape.chunks > 1 && StagesIn(l, shape.outs, shape.chunks, ring) < kNarrowStages) {
+  if (Folded(a.w.in) && l.tile_rows <= 64) {
+    const int stage = Narrow(a) ? kNarrowStageBytes : kStageBytes;
+    shape.chunks = std::clamp(stage / (shape.outs * 128), 1, neurons ? 4 : kMaxChunks);
+    while (shape.chunks > 1 && StagesIn(l, shape.outs, shape.chunks, ring) < kLeastStages) {
       --shape.chunks;
     }
   }
   shape.stages = std::max(StagesIn(l, shape.outs, shape.chunks, ring), 2);
-  shape.allow = Narrow(a) ? 0.0f : 0.98f;
+  if (!Narrowest(a)) {  // no more than there are steps: the next kernel's block may find room
+    const int step = kBoxK * shape.chunks;
+    shape.stages = std::min(shape.stages, std::max(Round(a.w.in, step) / step, 2));
+  }
+  shape.allow = Narrow(a) ? 0.0f : 0.85f;
   return shape;
 }
 
