@@ -28,6 +28,12 @@ struct Shared {
   int id;
 };
 
+// NaN counts as -inf, -0 as 0.
+__device__ __forceinline__ float CleanLogit(float logit) {
+  const float x = logit + 0.0f;
+  return x == x ? x : -INFINITY;
+}
+
 // One row: its logits as an order on unsigned integers, and their weights.
 struct Row {
   const float* logits;
@@ -35,11 +41,7 @@ struct Row {
   float max;
   double exponent_scale;  // log2(e) / temperature
 
-  // NaN counts as -inf, -0 as 0.
-  __device__ __forceinline__ float Logit(int i) const {
-    const float x = logits[i] + 0.0f;
-    return x == x ? x : -INFINITY;
-  }
+  __device__ __forceinline__ float Logit(int i) const { return CleanLogit(logits[i]); }
   // Weight in units of 2^-32, within 2e-7 of it.
   __device__ __forceinline__ uint64_t Weight(float logit) const {
     const double y = (static_cast<double>(logit) - max) * exponent_scale;
@@ -243,13 +245,37 @@ __device__ __forceinline__ int Draw(const Row& row, Shared& shared, const Sample
 }
 
 // The likeliest id (key above, inverted id below), and with it the maximum.
-__device__ __forceinline__ uint64_t Likeliest(const Row& row, Shared& shared) {
+struct Likeliest {
   uint64_t best = static_cast<uint64_t>(kLowestKey) << 32 | 0xffffffffu;
-  for (int i = threadIdx.x; i < row.vocab; i += kSampleThreads) {
-    const uint64_t key = KeyOf(row.Logit(i));
+  __device__ __forceinline__ void Add(float logit, int i) {
+    const uint64_t key = KeyOf(logit);
     if (key > kLowestKey) best = max(best, key << 32 | (0xffffffffu - i));
   }
-  return BlockReduce(best, shared.warps, [](uint64_t a, uint64_t b) { return max(a, b); });
+  __device__ __forceinline__ uint64_t OfBlock(Shared& shared) const {
+    return BlockReduce(best, shared.warps, [](uint64_t a, uint64_t b) { return max(a, b); });
+  }
+};
+
+// The likeliest of a row that lies in global memory, which a stage, if any, then holds too.
+__device__ __forceinline__ uint64_t ReadRow(const Row& row, float* stage, Shared& shared) {
+  Likeliest likeliest;
+  const int quads =
+      reinterpret_cast<uintptr_t>(row.logits) % sizeof(float4) == 0 ? row.vocab / 4 : 0;
+  const auto* from = reinterpret_cast<const float4*>(row.logits);
+#pragma unroll 8
+  for (int q = threadIdx.x; q < quads; q += kSampleThreads) {
+    const float4 v = __ldcs(from + q);
+    if (stage != nullptr) reinterpret_cast<float4*>(stage)[q] = v;
+    const float each[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e) likeliest.Add(CleanLogit(each[e]), 4 * q + e);
+  }
+  for (int i = 4 * quads + threadIdx.x; i < row.vocab; i += kSampleThreads) {
+    const float v = __ldcs(row.logits + i);
+    if (stage != nullptr) stage[i] = v;
+    likeliest.Add(CleanLogit(v), i);
+  }
+  return likeliest.OfBlock(shared);
 }
 
 // log(sum of exp(logit - max)): fp32 terms, added in double in an order that the width fixes.
@@ -267,14 +293,9 @@ __global__ void __launch_bounds__(kSampleThreads)
   AllowNext();
   const float* logits = args.logits + blockIdx.x * args.stride;
   Row row = {logits, static_cast<int>(args.vocab), 0, 0};
-  if (staged) {
-#pragma unroll 8
-    for (int i = threadIdx.x; i < row.vocab; i += kSampleThreads) stage[i] = __ldcs(logits + i);
-    row.logits = stage;
-    __syncthreads();
-  }
   const SampleRow params = args.params[blockIdx.x];
-  const uint64_t best = Likeliest(row, shared);
+  const uint64_t best = ReadRow(row, staged ? stage : nullptr, shared);
+  if (staged) row.logits = stage;
   row.max = LogitOf(static_cast<uint32_t>(best >> 32));
   const double log_mass = LogMass(row, shared);
   int token = static_cast<int>(0xffffffffu - static_cast<uint32_t>(best));  // 0 where none is
@@ -296,7 +317,7 @@ __global__ void __launch_bounds__(kSampleThreads)
   AllowNext();
   const float* logits = args.logits + blockIdx.x * args.stride;
   Row row = {logits, static_cast<int>(args.vocab), 0, 0};
-  row.max = LogitOf(static_cast<uint32_t>(Likeliest(row, shared) >> 32));
+  row.max = LogitOf(static_cast<uint32_t>(ReadRow(row, nullptr, shared) >> 32));
   const double log_mass = LogMass(row, shared);
   if (threadIdx.x != 0) return;
   const float logit = row.Logit(args.tokens[blockIdx.x]);
