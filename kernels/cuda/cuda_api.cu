@@ -33,6 +33,20 @@ int UseDevice(int device) {
   return e == cudaSuccess ? cudaFree(nullptr) : e;
 }
 
+__global__ void CodeProbe() {}
+
+int DependentLaunches(bool* possible) {
+  int device = 0, major = 0;
+  cudaFuncAttributes code = {};
+  cudaError_t e = cudaGetDevice(&device);
+  if (e == cudaSuccess) {
+    e = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (e == cudaSuccess) e = cudaFuncGetAttributes(&code, CodeProbe);
+  *possible = e == cudaSuccess && major >= 9 && code.ptxVersion >= 90;
+  return e;
+}
+
 int Memory(int64_t* free_bytes, int64_t* total_bytes) {
   size_t free = 0, total = 0;
   const cudaError_t e = cudaMemGetInfo(&free, &total);
@@ -92,6 +106,7 @@ constexpr void AddRuntime(CudaApi& api) {
   api.device_count = [](int* count) -> int { return cudaGetDeviceCount(count); };
   api.describe = Describe;
   api.use_device = UseDevice;
+  api.dependent_launches = DependentLaunches;
   api.memory = Memory;
   api.last_error = []() -> int { return cudaGetLastError(); };
   api.synchronize = []() -> int { return cudaDeviceSynchronize(); };

@@ -33,7 +33,7 @@ struct CudaDeviceFacts {
 };
 
 // Grows with every change of this header or of what it includes.
-inline constexpr int kCudaApiVersion = 2;
+inline constexpr int kCudaApiVersion = 3;
 
 struct CudaApi {
   const char* (*error_text)(int error);
@@ -42,6 +42,9 @@ struct CudaApi {
   int (*device_count)(int* count);
   int (*describe)(int device, CudaDeviceFacts* facts);
   int (*use_device)(int device);  // starts it up (its context): a second or less
+  // Whether kernels may be launched before their predecessors end: the device can (9.0), and the
+  // code it runs awaits them (code of a lower architecture, run there from its PTX, does not).
+  int (*dependent_launches)(bool* possible);
   int (*memory)(int64_t* free_bytes, int64_t* total_bytes);
   int (*last_error)();  // of kernels enqueued before; sticky ones stay
   int (*synchronize)();

@@ -22,6 +22,8 @@ absl::Status CudaRank::Start(CudaRankSizes* sizes) {
   const spec::ShardPlan& plan = options_.plan;
   PAMIR_ASSIGN_OR_RETURN(buffers_, AllocateCudaBuffers(device(), model, plan, options_.rank));
   PAMIR_ASSIGN_OR_RETURN(kv_, AllocateCudaKv(device(), model, plan, options_.rank));
+  bool dependent = false;
+  PAMIR_RETURN_IF_ERROR(Check(api().dependent_launches(&dependent), "look at the kernels"));
   context_ = {.device = parts_.device.get(),
               .stream = stream_.get(),
               .products = products_,
@@ -34,7 +36,7 @@ absl::Status CudaRank::Start(CudaRankSizes* sizes) {
               .stage = StageGroup(),
               .tensor_index = place_.tensor_index,
               .vocab = stage_.shards[place_.tensor_index].vocab,
-              .dependent = device().facts().capability >= 90};
+              .dependent = dependent};
   PAMIR_ASSIGN_OR_RETURN(biases_, CopyBiases(context_));
   PAMIR_RETURN_IF_ERROR(TuneProducts(context_, products_));
   // The scratch of attention and of the skip holds counters that begin at zero; the rest is zeroed

@@ -74,6 +74,11 @@ int UseDevice(int device) {
   return State().Return(0);
 }
 
+int DependentLaunches(bool* possible) {
+  *possible = State().options.capability >= 90;
+  return State().Return(0);
+}
+
 int Memory(int64_t* free_bytes, int64_t* total_bytes) {
   *total_bytes = State().memory_limit();
   *free_bytes = *total_bytes - State().memory.live_bytes(Kind::kDevice, FakeState::device());
@@ -158,6 +163,7 @@ void FillRuntime(kernels::CudaApi* api) {
   api->device_count = DeviceCount;
   api->describe = Describe;
   api->use_device = UseDevice;
+  api->dependent_launches = DependentLaunches;
   api->memory = Memory;
   api->last_error = [] { return State().TakeLastError(); };
   api->synchronize = [] { return State().Return(State().SynchronizeDevice()); };
