@@ -70,8 +70,10 @@ int64_t Carve(const kernels::CudaApi& api, const spec::ModelSpec& model,
   }
   carver.TakeBytes(&b->workspace, kProductWorkspaceBytes);
   const int64_t max_blocks = CeilDiv(plan.limits.max_model_len, plan.limits.block_size);
-  carver.Take(&b->inputs, OffsetsOf(largest, max_blocks).bytes);
-  carver.Take(&b->results, ResultsOf(largest.samples, largest.scores).bytes);
+  for (char*& inputs : b->inputs) carver.Take(&inputs, OffsetsOf(largest, max_blocks).bytes);
+  for (char*& results : b->results) {
+    carver.Take(&results, ResultsOf(largest.samples, largest.scores).bytes);
+  }
   carver.Take(&b->planes, 2 * stage.layers.size());
   carver.TakeBytes(&b->block_pairs,
                    kMaxBlockPairs * static_cast<int64_t>(sizeof(kernels::BlockPair)));

@@ -2,6 +2,7 @@
 #ifndef PAMIR_ENGINE_MODEL_CUDA_BUFFERS_H_
 #define PAMIR_ENGINE_MODEL_CUDA_BUFFERS_H_
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,11 @@
 #include "kernels/attention/attention_cuda.h"
 
 namespace pamir::model {
+
+// A step is computed while the next one's inputs come and the last one's results leave: two of
+// each.
+inline constexpr int kStepsAhead = 1;
+inline constexpr int kLanes = kStepsAhead + 1;
 
 // T: the most tokens of a step. D: the weights' type. Shapes are of this rank; unused ones are
 // null.
@@ -34,11 +40,11 @@ struct CudaBuffers {
   int64_t attention_tokens = 0;  // that it serves
   int64_t attention_tiles = 0;   // of prompts that it serves at once; 0: they need none
   void* skip_scratch = nullptr;
-  void* workspace = nullptr;    // of products with many rows
-  char* inputs = nullptr;       // one step's, see InputOffsets
-  char* results = nullptr;      // one step's, see ResultOffsets
-  void** planes = nullptr;      // of the KV cache, for copies of blocks
-  void* block_pairs = nullptr;  // BlockPair [kMaxBlockPairs]
+  void* workspace = nullptr;               // of products with many rows
+  std::array<char*, kLanes> inputs = {};   // a step's, see InputOffsets
+  std::array<char*, kLanes> results = {};  // a step's, see ResultOffsets
+  void** planes = nullptr;                 // of the KV cache, for copies of blocks
+  void* block_pairs = nullptr;             // BlockPair [kMaxBlockPairs]
   int64_t bytes = 0;
 
   device::CudaMemory storage;

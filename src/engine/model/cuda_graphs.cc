@@ -20,21 +20,18 @@ std::vector<int64_t> GraphLadder(int64_t most) {
   return sizes;
 }
 
-absl::Status DecodeGraphs::Capture(const device::CudaDevice& device, StreamRef stream,
-                                   const std::vector<int64_t>& sizes,
-                                   const std::function<absl::Status(int64_t rows)>& enqueue) {
+absl::Status DecodeGraphs::Capture(const device::CudaDevice& device, StreamRef stream, int64_t rows,
+                                   const std::function<absl::Status()>& enqueue) {
   const kernels::CudaApi& api = device.api();
-  for (const int64_t rows : sizes) {
-    PAMIR_RETURN_IF_ERROR(enqueue(rows));
-    PAMIR_RETURN_IF_ERROR(device.Check(api.synchronize_stream(stream), "try a decode step"));
-    PAMIR_RETURN_IF_ERROR(device.Check(api.begin_capture(stream), "capture a decode step"));
-    const absl::Status enqueued = enqueue(rows);
-    void* graph = nullptr;
-    const int error = api.end_capture(stream, &graph);
-    PAMIR_RETURN_IF_ERROR(enqueued);
-    PAMIR_RETURN_IF_ERROR(device.Check(error, "capture a decode step"));
-    graphs_.push_back({rows, device::CudaGraph(device, graph)});
-  }
+  PAMIR_RETURN_IF_ERROR(enqueue());
+  PAMIR_RETURN_IF_ERROR(device.Check(api.synchronize_stream(stream), "try a decode step"));
+  PAMIR_RETURN_IF_ERROR(device.Check(api.begin_capture(stream), "capture a decode step"));
+  const absl::Status enqueued = enqueue();
+  void* graph = nullptr;
+  const int error = api.end_capture(stream, &graph);
+  PAMIR_RETURN_IF_ERROR(enqueued);
+  PAMIR_RETURN_IF_ERROR(device.Check(error, "capture a decode step"));
+  graphs_.push_back({rows, device::CudaGraph(device, graph)});
   return absl::OkStatus();
 }
 

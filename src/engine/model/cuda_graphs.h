@@ -16,11 +16,11 @@ std::vector<int64_t> GraphLadder(int64_t most);
 
 class DecodeGraphs {
  public:
-  // `enqueue` launches a decode step of so many rows on `stream`. It is run once outside a capture
-  // first, since kernels that are loaded lazily cannot be loaded inside one.
-  absl::Status Capture(const device::CudaDevice& device, StreamRef stream,
-                       const std::vector<int64_t>& sizes,
-                       const std::function<absl::Status(int64_t rows)>& enqueue);
+  // `enqueue` launches a decode step of so many rows on `stream`; more rows than captured before.
+  // It is run once outside a capture first, since kernels that are loaded lazily cannot be loaded
+  // inside one.
+  absl::Status Capture(const device::CudaDevice& device, StreamRef stream, int64_t rows,
+                       const std::function<absl::Status()>& enqueue);
 
   // The rows of the graph that serves `rows`, or 0 where there is none.
   int64_t RowsFor(int64_t rows) const;

@@ -11,15 +11,6 @@ namespace {
 
 using spec::kLogitRows;
 
-template <typename T>
-T* Input(const CudaContext& c, int64_t offset) {
-  return reinterpret_cast<T*>(c.buffers->inputs + offset);
-}
-template <typename T>
-T* Result(const CudaContext& c, int64_t offset) {
-  return reinterpret_cast<T*>(c.buffers->results + offset);
-}
-
 int64_t ElementBytes(const CudaContext& c) { return static_cast<int64_t>(SizeOf(c.type())); }
 
 // picked = the rows of `from`, as many bytes each.
@@ -27,7 +18,7 @@ absl::Status PickRows(const CudaContext& c, const CudaStep& step, int64_t first,
                       const void* from, int64_t row_bytes, void* picked) {
   kernels::PickRowsCudaArgs args;
   args.in = from;
-  args.rows = Input<int32_t>(c, step.at.picks) + first;
+  args.rows = Input<int32_t>(c, step, step.at.picks) + first;
   args.count = count;
   args.row_bytes = row_bytes;
   args.out = picked;
@@ -111,10 +102,10 @@ absl::Status Sample(const CudaContext& c, const CudaStep& step, int64_t first, i
   args.rows = count;
   args.stride = c.model->vocab;
   args.vocab = c.plan->limits.text_vocab;
-  args.params = Input<kernels::SampleRow>(c, step.at.params) + first;
-  args.tokens = Result<int32_t>(c, at.tokens) + first;
-  args.logprobs = Result<float>(c, at.logprobs) + first;
-  args.slots = Input<int32_t>(c, step.at.sample_slots) + first;
+  args.params = Input<kernels::SampleRow>(c, step, step.at.params) + first;
+  args.tokens = Result<int32_t>(c, step, at.tokens) + first;
+  args.logprobs = Result<float>(c, step, at.logprobs) + first;
+  args.slots = Input<int32_t>(c, step, step.at.sample_slots) + first;
   args.sampled = c.buffers->sampled;
   args.dependent_launch = c.dependent;
   return c.device->Check(c.api().sample(args, c.stream), "sample");
@@ -128,8 +119,8 @@ absl::Status Score(const CudaContext& c, const CudaStep& step, int64_t first, in
   args.rows = count;
   args.stride = c.model->vocab;
   args.vocab = c.plan->limits.text_vocab;
-  args.tokens = Input<int32_t>(c, step.at.score_ids) + first;
-  args.logprobs = Result<float>(c, at.score_logprobs) + first;
+  args.tokens = Input<int32_t>(c, step, step.at.score_ids) + first;
+  args.logprobs = Result<float>(c, step, at.score_logprobs) + first;
   args.dependent_launch = c.dependent;
   return c.device->Check(c.api().token_logprobs(args, c.stream), "score");
 }

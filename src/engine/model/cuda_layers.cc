@@ -15,11 +15,6 @@ constexpr int64_t kMaxTilesOfLaunch = 65535 / kernels::kTileQueries;
 
 using CudaLayer = weights::LayerWeightsOf<kernels::cuda::GpuMatrix>;
 
-template <typename T>
-T* Input(const CudaContext& c, int64_t offset) {
-  return reinterpret_cast<T*>(c.buffers->inputs + offset);
-}
-
 absl::Status Multiply(const CudaContext& c, const CudaProductCall& call) {
   if (call.rows == 0) return absl::OkStatus();
   return c.device->Check(c.api().product(c.products, c.stream, ProductArgsOf(c, call)), "multiply");
@@ -111,9 +106,9 @@ kernels::AttentionCudaArgs AttentionArgs(const CudaContext& c, const CudaStep& s
   args.qkv = c.buffers->wide;
   args.qkv_stride = 3 * width;
   args.scale = 1.0f / std::sqrt(static_cast<float>(kv.head_dim));
-  args.positions = Input<int32_t>(c, step.at.positions);
-  args.token_row = Input<int32_t>(c, step.at.token_row);
-  args.block_table = Input<int32_t>(c, step.at.block_table);
+  args.positions = Input<int32_t>(c, step, step.at.positions);
+  args.token_row = Input<int32_t>(c, step, step.at.token_row);
+  args.block_table = Input<int32_t>(c, step, step.at.block_table);
   args.max_blocks = step.max_blocks;
   args.kv = kv;
   args.out = c.buffers->y;
@@ -138,7 +133,7 @@ absl::Status AttendTiles(const CudaContext& c, const CudaStep& step,
   behind.token_row += shape.decoding;
   PAMIR_RETURN_IF_ERROR(c.device->Check(
       c.api().write_kv(behind, shape.tokens - shape.decoding, c.stream), "write the KV cache"));
-  const kernels::QueryTile* tiles = Input<kernels::QueryTile>(c, step.at.tiles);
+  const kernels::QueryTile* tiles = Input<kernels::QueryTile>(c, step, step.at.tiles);
   // Head dims without a fast path need scratch for each tile; a launch takes so many at most.
   const int64_t at_once =
       c.buffers->attention_tiles == 0 ? kMaxTilesOfLaunch : c.buffers->attention_tiles;
@@ -280,7 +275,7 @@ absl::Status CudaEmbed(const CudaContext& c, const CudaStep& step) {
   const bool projected = c.model->projected();
   const int64_t tokens = step.shape.tokens;
   kernels::EmbedCudaArgs args;
-  args.ids = Input<int32_t>(c, step.at.ids);
+  args.ids = Input<int32_t>(c, step, step.at.ids);
   args.sampled = b.sampled;
   args.tokens = tokens;
   args.width = c.model->embed;
@@ -288,7 +283,7 @@ absl::Status CudaEmbed(const CudaContext& c, const CudaStep& step) {
   args.table_type = c.type();
   args.first_row = c.vocab.begin;
   args.table_rows = c.vocab.size();
-  const int32_t* positions = Input<int32_t>(c, step.at.positions);
+  const int32_t* positions = Input<int32_t>(c, step, step.at.positions);
   if (!projected && c.tensor_index == 0) {  // once, whatever the ranks
     args.positions = positions;
     args.position_table = c.weights->positions;

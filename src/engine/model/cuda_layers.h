@@ -50,9 +50,19 @@ struct CudaContext {
 // A step's inputs on the device.
 struct CudaStep {
   StepShape shape;
-  InputOffsets at;  // in buffers->inputs
+  InputOffsets at;  // in buffers->inputs[lane]
   int64_t max_blocks = 0;
+  int lane = 0;
 };
+
+template <typename T>
+T* Input(const CudaContext& c, const CudaStep& step, int64_t offset) {
+  return reinterpret_cast<T*>(c.buffers->inputs[step.lane] + offset);
+}
+template <typename T>
+T* Result(const CudaContext& c, const CudaStep& step, int64_t offset) {
+  return reinterpret_cast<T*>(c.buffers->results[step.lane] + offset);
+}
 
 // E[token] + P[position] into buffers->x (first stage).
 absl::Status CudaEmbed(const CudaContext& context, const CudaStep& step);
@@ -61,7 +71,7 @@ absl::Status CudaEmbed(const CudaContext& context, const CudaStep& step);
 // sampled then gets the final norm with the last layer, into buffers->y.
 absl::Status CudaLayers(const CudaContext& context, const CudaStep& step, bool last);
 
-// What the step wants, into buffers->results (last stage): samples, then scores.
+// What the step wants, into buffers->results[step.lane] (last stage): samples, then scores.
 absl::Status CudaHead(const CudaContext& context, const CudaStep& step);
 
 // One product with this rank's types; `y_type` as y is.

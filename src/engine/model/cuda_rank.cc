@@ -61,29 +61,23 @@ absl::Status CudaRank::Enqueue(const flow::StepPlan& plan, BegunStep* step) {
   CudaStep inputs{.max_blocks = packer_.max_blocks()};
   PAMIR_ASSIGN_OR_RETURN(inputs.shape, packer_.Shape(plan));
   const int64_t tokens = inputs.shape.tokens;  // padding rows are each stage's own affair
-  const int64_t padded = inputs.shape.in_order ? graphs_.RowsFor(inputs.shape.rows) : 0;
+  const int64_t padded = inputs.shape.in_order ? graphs_[0].RowsFor(inputs.shape.rows) : 0;
   if (padded > 0) inputs.shape = DecodeShape(padded, inputs.shape.context);
   inputs.at = OffsetsOf(inputs.shape, inputs.max_blocks);
 
-  step->lane = next_lane_;
+  step->lane = inputs.lane = next_lane_;
   next_lane_ = (next_lane_ + 1) % kLanes;
   const Lane& lane = lanes_[step->lane];
-  char* packed = static_cast<char*>(lane.inputs.get());
-  PAMIR_RETURN_IF_ERROR(packer_.Pack(plan, inputs.shape, first_stage(), packed));
   PAMIR_RETURN_IF_ERROR(
-      Check(api().copy(buffers_.inputs, packed, inputs.at.bytes, stream_.get()), "copy inputs"));
+      packer_.Pack(plan, inputs.shape, first_stage(), static_cast<char*>(lane.inputs.get())));
+  PAMIR_RETURN_IF_ERROR(Upload(lane, inputs));
   if (!first_stage()) PAMIR_RETURN_IF_ERROR(ReceiveHidden(tokens));
-  PAMIR_RETURN_IF_ERROR(padded > 0 ? graphs_.Launch(device(), stream_.get(), padded)
+  PAMIR_RETURN_IF_ERROR(padded > 0 ? graphs_[step->lane].Launch(device(), stream_.get(), padded)
                                    : Compute(inputs));
   if (!last_stage()) PAMIR_RETURN_IF_ERROR(SendHidden(tokens));
 
   step->at = ResultsOf(inputs.shape.samples, inputs.shape.scores);
-  if (samples()) {
-    PAMIR_RETURN_IF_ERROR(
-        Check(api().copy(lane.results.get(), buffers_.results, step->at.bytes, stream_.get()),
-              "copy results"));
-  }
-  PAMIR_RETURN_IF_ERROR(Check(api().record_event(lane.done.get(), stream_.get()), "mark a step"));
+  PAMIR_RETURN_IF_ERROR(Download(lane, inputs, samples() ? step->at.bytes : 0));
   step->samples = SampledSlots(plan, slots_);
   for (const flow::Row& row : plan.rows) {
     if (row.wants != flow::RowWants::kPromptLogprobs || !samples()) continue;
@@ -99,6 +93,29 @@ absl::Status CudaRank::Enqueue(const flow::StepPlan& plan, BegunStep* step) {
   return first_stage() ? sampled_ids_.Await(step->samples) : absl::OkStatus();
 }
 
+// The step's inputs to the device, awaited by its kernels. Those of the lane's last step have
+// ended: it was finished.
+absl::Status CudaRank::Upload(const Lane& lane, const CudaStep& step) {
+  PAMIR_RETURN_IF_ERROR(Check(
+      api().copy(buffers_.inputs[step.lane], lane.inputs.get(), step.at.bytes, uploads_.get()),
+      "copy inputs"));
+  PAMIR_RETURN_IF_ERROR(
+      Check(api().record_event(lane.uploaded.get(), uploads_.get()), "copy inputs"));
+  return Check(api().wait_event(stream_.get(), lane.uploaded.get()), "await inputs");
+}
+
+// So many bytes of results to the host once the kernels have ended, and the mark of the step's end.
+absl::Status CudaRank::Download(const Lane& lane, const CudaStep& step, int64_t bytes) {
+  PAMIR_RETURN_IF_ERROR(
+      Check(api().record_event(lane.computed.get(), stream_.get()), "mark a step"));
+  PAMIR_RETURN_IF_ERROR(
+      Check(api().wait_event(downloads_.get(), lane.computed.get()), "await results"));
+  PAMIR_RETURN_IF_ERROR(
+      Check(api().copy(lane.results.get(), buffers_.results[step.lane], bytes, downloads_.get()),
+            "copy results"));
+  return Check(api().record_event(lane.done.get(), downloads_.get()), "mark a step");
+}
+
 // All kernels of a step; in a graph, or one by one.
 absl::Status CudaRank::Compute(const CudaStep& step) {
   if (first_stage()) PAMIR_RETURN_IF_ERROR(CudaEmbed(context_, step));
@@ -112,13 +129,13 @@ absl::Status CudaRank::Compute(const CudaStep& step) {
 absl::Status CudaRank::ShareOnDevice(const CudaStep& step) {
   if (step.shape.samples == 0) return absl::OkStatus();
   const ResultOffsets at = ResultsOf(step.shape.samples, step.shape.scores);
-  int32_t* tokens = reinterpret_cast<int32_t*>(buffers_.results + at.tokens);
+  int32_t* tokens = Result<int32_t>(context_, step, at.tokens);
   PAMIR_RETURN_IF_ERROR(context_.stage->Broadcast(
       0, tokens, step.shape.samples * static_cast<int64_t>(sizeof(int32_t)), stream_.get()));
   if (place_.tensor_index == 0) return absl::OkStatus();
   kernels::ScatterTokensCudaArgs args;
   args.tokens = tokens;
-  args.slots = reinterpret_cast<const int32_t*>(buffers_.inputs + step.at.sample_slots);
+  args.slots = Input<int32_t>(context_, step, step.at.sample_slots);
   args.count = step.shape.samples;
   args.sampled = buffers_.sampled;
   return Check(api().scatter_tokens(args, stream_.get()), "take over sampled tokens");

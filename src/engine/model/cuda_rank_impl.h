@@ -3,6 +3,7 @@
 #ifndef PAMIR_ENGINE_MODEL_CUDA_RANK_IMPL_H_
 #define PAMIR_ENGINE_MODEL_CUDA_RANK_IMPL_H_
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <utility>
@@ -17,14 +18,12 @@
 
 namespace pamir::model {
 
-// A step being computed while the next one is prepared: two of everything on the host.
-inline constexpr int kStepsAhead = 1;
-inline constexpr int kLanes = kStepsAhead + 1;
-
-// What a begun step needs on the host until it is finished.
+// What a begun step needs on the host until it is finished, and the marks between its streams.
 struct Lane {
   device::PinnedMemory inputs;
   device::PinnedMemory results;
+  device::CudaEvent uploaded;
+  device::CudaEvent computed;
   device::CudaEvent done;
 };
 
@@ -70,6 +69,8 @@ class CudaRank final : public flow::Rank {
   absl::Status FillPlanes();
   absl::Status CaptureGraphs();
 
+  absl::Status Upload(const Lane& lane, const CudaStep& step);
+  absl::Status Download(const Lane& lane, const CudaStep& step, int64_t bytes);
   absl::Status Enqueue(const flow::StepPlan& plan, BegunStep* step);
   absl::Status CopyBlocks(const std::vector<flow::BlockCopy>& copies);
   absl::Status ForkTokens(const std::vector<flow::Fork>& forks);
@@ -86,12 +87,14 @@ class CudaRank final : public flow::Rank {
   const spec::StagePlan& stage_;
   CudaRankParts parts_;  // the device goes last
   device::CudaStream stream_;
+  // Inputs come and results leave beside the kernels of other steps.
+  device::CudaStream uploads_, downloads_;
   kernels::cuda::ProductDevice* products_ = nullptr;
   CudaBuffers buffers_;
   CudaKv kv_;
   CudaBiases biases_;
   CudaContext context_;
-  DecodeGraphs graphs_;
+  std::array<DecodeGraphs, kLanes> graphs_;  // a lane's read and write its own buffers
   std::vector<Lane> lanes_;
   Lane block_pairs_;  // its inputs only: blocks to be copied, on their way
   int next_lane_ = 0;

@@ -11,12 +11,16 @@ namespace pamir::model {
 
 CudaRank::~CudaRank() {
   if (!begun_.empty()) Die(absl::CancelledError("the rank ends")).IgnoreError();
-  if (stream_.valid()) api().synchronize_stream(stream_.get());  // nothing may run any more
+  for (const device::CudaStream* stream : {&uploads_, &stream_, &downloads_}) {
+    if (stream->valid()) api().synchronize_stream(stream->get());  // nothing may run any more
+  }
   if (products_ != nullptr) api().close_product(products_);
 }
 
 absl::Status CudaRank::Start(CudaRankSizes* sizes) {
-  PAMIR_ASSIGN_OR_RETURN(stream_, device::MakeStream(device()));
+  for (device::CudaStream* stream : {&uploads_, &stream_, &downloads_}) {
+    PAMIR_ASSIGN_OR_RETURN(*stream, device::MakeStream(device()));
+  }
   PAMIR_RETURN_IF_ERROR(Check(api().open_product(options_.cublaslt, &products_), "open products"));
   const spec::ModelSpec& model = options_.model;
   const spec::ShardPlan& plan = options_.plan;
@@ -52,7 +56,7 @@ absl::Status CudaRank::Start(CudaRankSizes* sizes) {
   *sizes = {.weight_bytes = parts_.weights.bytes,
             .kv_bytes = kv_.bytes,
             .buffer_bytes = buffers_.bytes,
-            .graphs = graphs_.size()};
+            .graphs = kLanes * graphs_.front().size()};
   return absl::OkStatus();
 }
 
@@ -75,7 +79,9 @@ absl::Status CudaRank::MakeLanes() {
         lane.results,
         device::AllocatePinned(device(), ResultsOf(largest.samples, largest.scores).bytes,
                                "a step's results"));
-    PAMIR_ASSIGN_OR_RETURN(lane.done, device::MakeEvent(device()));
+    for (device::CudaEvent* event : {&lane.uploaded, &lane.computed, &lane.done}) {
+      PAMIR_ASSIGN_OR_RETURN(*event, device::MakeEvent(device()));
+    }
     lanes_.push_back(std::move(lane));
   }
   return absl::OkStatus();
@@ -107,24 +113,20 @@ absl::Status CudaRank::CaptureGraphs() {
     return absl::OkStatus();
   }
   const spec::EngineLimits& limits = options_.plan.limits;
-  const auto enqueue = [&](int64_t rows) -> absl::Status {
+  const int64_t most = std::min(limits.max_num_seqs, limits.max_num_batched_tokens);
+  for (const int64_t rows : GraphLadder(most)) {
     CudaStep step{.shape = DecodeShape(rows, limits.max_model_len),
                   .max_blocks = packer_.max_blocks()};
     step.at = OffsetsOf(step.shape, step.max_blocks);
-    return Compute(step);
-  };
-  // Inputs of padding rows only: positions of 0, in the block behind the last one.
-  char* inputs = static_cast<char*>(lanes_.front().inputs.get());
-  const int64_t most = std::min(limits.max_num_seqs, limits.max_num_batched_tokens);
-  for (const int64_t rows : GraphLadder(most)) {
-    const StepShape shape = DecodeShape(rows, limits.max_model_len);
-    PAMIR_RETURN_IF_ERROR(packer_.Shape({}).status());
-    PAMIR_RETURN_IF_ERROR(packer_.Pack({}, shape, first_stage(), inputs));
-    PAMIR_RETURN_IF_ERROR(
-        Check(api().copy(buffers_.inputs, inputs, OffsetsOf(shape, packer_.max_blocks()).bytes,
-                         stream_.get()),
-              "copy inputs"));
-    PAMIR_RETURN_IF_ERROR(graphs_.Capture(device(), stream_.get(), {rows}, enqueue));
+    for (step.lane = 0; step.lane < kLanes; ++step.lane) {
+      // Inputs of padding rows only: positions of 0, in the block behind the last one.
+      PAMIR_RETURN_IF_ERROR(packer_.Shape({}).status());
+      PAMIR_RETURN_IF_ERROR(packer_.Pack({}, step.shape, first_stage(),
+                                         static_cast<char*>(lanes_[step.lane].inputs.get())));
+      PAMIR_RETURN_IF_ERROR(Upload(lanes_[step.lane], step));
+      PAMIR_RETURN_IF_ERROR(
+          graphs_[step.lane].Capture(device(), stream_.get(), rows, [&] { return Compute(step); }));
+    }
   }
   return absl::OkStatus();
 }
