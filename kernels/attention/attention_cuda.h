@@ -1,6 +1,6 @@
-// Attention over the paged KV cache on CUDA devices, and the write into it. fp16 in, fp16 cache,
-// fp32 scores, maxima and sums, fp16 or bf16 out; or all of it in float32, by plain slow kernels
-// with rules of their own (attention_float32.cu).
+// Attention over the paged KV cache on CUDA devices, and the write into it. fp16 in, fp16 cache (or
+// one in fp8, which is read as fp16), fp32 scores, maxima and sums, fp16 or bf16 out; or all of it
+// in float32, by plain slow kernels with rules of their own (attention_float32.cu).
 //
 // One arithmetic. For a query at position p, keys 0 .. p, read back from the cache:
 //   score[j]  = one fp32 accumulator, tensor-core steps of 16 over d ascending
@@ -40,22 +40,36 @@ inline constexpr int kCudaHeadDimMax = 256;
 // Element d of a token is stored in a head of this many: multiples of 16, the rest zeros.
 inline constexpr int64_t PaddedHeadDim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
+// A cache in fp8 holds a token's k (or v) of a head as D numbers in e4m3 and their scale in fp16:
+//   scale = amax / 448, rounded up to fp16; at least 2^-24 and at most kKvFp8ScaleMax, so that 448
+//     times it is finite in fp16; e4m3[d] = k[d] / scale, rounded to nearest in fp32, then in e4m3
+//   read back as e4m3[d] * scale, rounded to fp16: within 2^-4 of k[d], or
+//     else within amax * 2^-18 + 2^-25
+// The rest of the arithmetic is that of an fp16 cache with the numbers read back in it, also for a
+// token's own k and v. They depend on that one vector, so bits depend on company as little as ever.
+inline constexpr float kKvFp8ScaleMax = 146.125f;
+inline constexpr int64_t kKvFp8ScaleBytes = 2;
+
 // One layer's part of the KV pool on this rank: two planes of fp16,
 //   [num_blocks][heads][2][D / 8][8][8], D = PaddedHeadDim(head_dim):
 // of a block's 16 positions the lower 8 first, then the upper 8; each as D / 8 matrices of 8
 // positions x 8 elements (128 bytes). A block of a head is one contiguous piece (4 KiB for D =
 // 128), which is read in whole lines and lands in shared memory as the tensor cores take it
-// (ldmatrix and wgmma's unswizzled layout) without bank conflicts.
+// (ldmatrix and wgmma's unswizzled layout) without bank conflicts. In fp8 a block of a head is the
+// same order of bytes and then its 16 scales: (D + 2) * 16 bytes.
 struct KvCuda {
   void* k = nullptr;
   void* v = nullptr;
   int32_t heads = 0;
   int32_t head_dim = 0;  // 64, 80, 128 fast; any other up to kCudaHeadDimMax slower
+  bool fp8 = false;      // only with q, k, v in fp16
 };
-// type: of the cache, kFloat16 or kFloat32.
+// type: of q, k and v, and unless fp8 of the cache, kFloat16 or kFloat32.
 inline constexpr int64_t KvCudaPlaneBytes(int64_t num_blocks, int64_t heads, int64_t head_dim,
-                                          DType type = DType::kFloat16) {
-  const int64_t bytes = type == DType::kFloat32 ? head_dim * 4 : PaddedHeadDim(head_dim) * 2;
+                                          DType type = DType::kFloat16, bool fp8 = false) {
+  const int64_t halves =
+      fp8 ? PaddedHeadDim(head_dim) + kKvFp8ScaleBytes : PaddedHeadDim(head_dim) * 2;
+  const int64_t bytes = type == DType::kFloat32 ? head_dim * 4 : halves;
   return num_blocks * heads * kKvCudaBlock * bytes;
 }
 
@@ -66,7 +80,7 @@ struct QueryTile {
 };
 
 struct AttentionCudaArgs {
-  DType type = DType::kFloat16;      // of qkv and the cache: kFloat16 or kFloat32
+  DType type = DType::kFloat16;      // of qkv and, unless fp8, the cache: kFloat16 or kFloat32
   DType out_type = DType::kFloat16;  // kFloat16 or kBFloat16; kFloat32 where type is
   // [T][qkv_stride]: per token q, k, v, each heads * head_dim. qkv_stride is a multiple of 8, the
   // pointer 16-byte aligned.
@@ -110,7 +124,7 @@ int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream)
 int DecodeAttentionCuda(const AttentionCudaArgs& args, int64_t first, int64_t tokens,
                         int64_t context_max, StreamRef stream);
 
-// How PrefillAttentionCuda multiplies; the bits are the same.
+// How PrefillAttentionCuda multiplies; the bits are the same. kWgmma reads no fp8.
 enum class PrefillWay { kBest, kMma, kWgmma };
 
 // Attention of tiles[0 .. count - 1] (device memory): prompts and chunks. The tiles with the

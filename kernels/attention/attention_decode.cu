@@ -6,6 +6,7 @@
 // itself and multiplies its share of V's columns.
 #include "kernels/attention/attention_kernels.cuh"
 #include "kernels/attention/attention_mma.cuh"
+#include "kernels/attention/attention_ring.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace pamir::kernels::cuda {
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kStages = 3;
+template <bool kFp8>
+using Ring = TileRing<kFp8, kThreads, kStages>;
 
 // What a block of threads works on.
 struct Work {
@@ -172,27 +175,38 @@ __device__ __forceinline__ void Finish(const DecodeCall& call, const Work& w, fl
 
 // The token's own k and v, from qkv to the cache and to the tile in shared memory that has its
 // position. block: the id of the position's block.
+template <bool kFp8>
 __device__ __forceinline__ void PutOwn(const AttentionCudaArgs& args, const Work& w, half* keys,
                                        int block) {
-  const int chunks = w.dim / 8, i = threadIdx.x;
-  if (i >= 2 * chunks) return;
-  const int part = i / chunks, chunk = i - part * chunks;  // k, v
+  // In fp8 a warp has one of the two whole; a lane without a chunk still helps to find its scale.
+  const int chunks = w.dim / 8, lanes = kFp8 ? 32 : chunks, i = threadIdx.x;
+  if (i >= 2 * lanes) return;
+  const int part = i / lanes, chunk = i - part * lanes;  // k, v
   const uint16_t* from =
       static_cast<const uint16_t*>(args.qkv) + w.token * args.qkv_stride +
       (static_cast<int64_t>(part + 1) * args.kv.heads + w.head) * args.kv.head_dim;
-  const uint4 own = KvChunk(from, chunk * 8, args.kv.head_dim);
   const int position = w.context - 1, at = ChunkOffset(position, chunk, w.dim);
-  half* plane = static_cast<half*>(part == 0 ? args.kv.k : args.kv.v);
-  plane += (static_cast<int64_t>(block) * args.kv.heads + w.head) * (kKvCudaBlock * w.dim);
-  *reinterpret_cast<uint4*>(plane + at) = own;
+  void* plane = part == 0 ? args.kv.k : args.kv.v;
+  uint4 own;
+  if constexpr (kFp8) {
+    own = StoreFp8(Fp8Block(plane, block, args.kv.heads, w.head, w.dim), from, position, w.dim,
+                   args.kv.head_dim);
+    if (chunk >= chunks) return;
+  } else {
+    own = KvChunk(from, chunk * 8, args.kv.head_dim);
+    half* to = static_cast<half*>(plane);
+    to += (static_cast<int64_t>(block) * args.kv.heads + w.head) * (kKvCudaBlock * w.dim);
+    *reinterpret_cast<uint4*>(to + at) = own;
+  }
   const int tile_block = position % kTileKeys / kKvCudaBlock;
   half* tile = keys + (part * kTileKeys + tile_block * kKvCudaBlock) * w.dim;
   *reinterpret_cast<uint4*>(tile + at) = own;
 }
 
-template <int D>
-__device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, half* stages,
-                                       const int* ids, float (*scores)[kTileKeys]) {
+template <int D, bool kFp8>
+__device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w,
+                                       const Ring<kFp8>& ring, const int* ids,
+                                       float (*scores)[kTileKeys]) {
   const AttentionCudaArgs& args = call.args;
   const int dim = w.dim, warp = threadIdx.x / 32;
   const int first = w.split * kSplitKeys;
@@ -202,8 +216,7 @@ __device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, ha
   const bool own = args.write_kv && w.split == w.splits - 1;
   const auto copy = [&](int tile) {
     if (tile < tiles) {
-      CopyStage<kThreads>(stages + tile % kStages * 2 * plane, args.kv, ids + tile * kTileBlocks,
-                          w.head, dim, first + tile * kTileKeys, stored);
+      ring.Copy(args.kv, ids + tile * kTileBlocks, w.head, tile, first + tile * kTileKeys, stored);
     }
     CommitCopies();
   };
@@ -220,9 +233,9 @@ __device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, ha
   for (int tile = 0; tile < tiles; ++tile) {
     AwaitCopies<kStages - 1>();
     __syncthreads();
-    half* keys = stages + tile % kStages * 2 * plane;
+    half* keys = ring.Tile(tile, first + tile * kTileKeys, stored);
     if (own && tile == tiles - 1) {
-      PutOwn(args, w, keys, ids[(w.context - 1 - first) / kKvCudaBlock]);
+      PutOwn<kFp8>(args, w, keys, ids[(w.context - 1 - first) / kKvCudaBlock]);
       __syncthreads();
     }
     float* row = scores[tile % 2];
@@ -246,7 +259,7 @@ __device__ __forceinline__ void Attend(const DecodeCall& call, const Work& w, ha
 }
 
 // D: the padded head dim, or kCudaHeadDimMax for any up to it.
-template <int D>
+template <int D, bool kFp8>
 __global__ void __launch_bounds__(kThreads) DecodeKernel(const __grid_constant__ DecodeCall call) {
   extern __shared__ __align__(128) half stages[];
   __shared__ __align__(16) float scores[2][kTileKeys];  // read as float2
@@ -274,17 +287,23 @@ __global__ void __launch_bounds__(kThreads) DecodeKernel(const __grid_constant__
     ids[threadIdx.x] = block * kKvCudaBlock < w.context ? row[block] : 0;
   }
   __syncthreads();
-  Attend<D>(call, w, stages, ids, scores);
+  Attend<D, kFp8>(call, w, {stages, w.dim}, ids, scores);
+}
+
+template <int D, bool kFp8>
+int LaunchType(const DecodeCall& call, int64_t tokens, StreamRef stream) {
+  Shape shape;
+  shape.grid = dim3(call.splits_max, call.args.kv.heads, static_cast<unsigned>(tokens));
+  shape.threads = kThreads;
+  shape.shared_bytes = Ring<kFp8>::Bytes(call.dim);
+  shape.dependent = call.args.dependent_launch;
+  return Launch(stream, shape, DecodeKernel<D, kFp8>, call);
 }
 
 template <int D>
 int LaunchDim(const DecodeCall& call, int64_t tokens, StreamRef stream) {
-  Shape shape;
-  shape.grid = dim3(call.splits_max, call.args.kv.heads, static_cast<unsigned>(tokens));
-  shape.threads = kThreads;
-  shape.shared_bytes = sizeof(half) * kStages * 2 * kTileKeys * call.dim;
-  shape.dependent = call.args.dependent_launch;
-  return Launch(stream, shape, DecodeKernel<D>, call);
+  return call.args.kv.fp8 ? LaunchType<D, true>(call, tokens, stream)
+                          : LaunchType<D, false>(call, tokens, stream);
 }
 
 }  // namespace

@@ -15,8 +15,9 @@ bool Valid(const AttentionCudaArgs& args) {
   const bool types = args.type == DType::kFloat32
                          ? args.out_type == DType::kFloat32
                          : args.type == DType::kFloat16 && args.out_type != DType::kFloat32;
-  return types && args.kv.head_dim > 0 && args.kv.head_dim <= kCudaHeadDimMax &&
-         args.kv.heads > 0 && args.kv.heads <= kGridMax && args.qkv_stride % 8 == 0;
+  return types && !(args.kv.fp8 && args.type != DType::kFloat16) && args.kv.head_dim > 0 &&
+         args.kv.head_dim <= kCudaHeadDimMax && args.kv.heads > 0 && args.kv.heads <= kGridMax &&
+         args.qkv_stride % 8 == 0;
 }
 
 bool HasFastPath(int head_dim) { return head_dim == 64 || head_dim == 80 || head_dim == 128; }
@@ -93,10 +94,13 @@ int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, 
     call.tiles = tiles;
     return cuda::LaunchDecode(call, count * kTileQueries, stream);
   }
-  if (way == PrefillWay::kBest) way = HasHopper() ? PrefillWay::kWgmma : PrefillWay::kMma;
+  if (way == PrefillWay::kBest) {
+    way = HasHopper() && !args.kv.fp8 ? PrefillWay::kWgmma : PrefillWay::kMma;
+  }
   if (way == PrefillWay::kMma) {
     return cuda::LaunchPrefillMma(args, tiles, count, context_max, stream);
   }
+  if (args.kv.fp8) return cudaErrorInvalidValue;
   return cuda::LaunchPrefillWgmma(args, tiles, count, context_max, stream);
 }
 
@@ -114,7 +118,8 @@ int DecodeBy(DecodeWay way, int cluster, const AttentionCudaArgs& args, int64_t 
   DecodeCall call = MakeCall(args, tokens, context_max);
   call.first = first;
   call.cluster = cluster;
-  const bool hopper = way != DecodeWay::kMma && HasDecodeHopper(call) && HasHopper();
+  const bool hopper =
+      way != DecodeWay::kMma && !args.kv.fp8 && HasDecodeHopper(call) && HasHopper();
   if (way == DecodeWay::kHopper && !hopper) return cudaErrorInvalidValue;
   return hopper ? LaunchDecodeHopper(call, tokens, stream) : LaunchDecode(call, tokens, stream);
 }

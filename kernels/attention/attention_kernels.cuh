@@ -22,7 +22,7 @@ struct DecodeCall {
 int LaunchDecode(const DecodeCall& call, int64_t tokens, StreamRef stream);
 
 // Only for devices of 9.0 with code of 90a, and where Has... says so (head_dim 64, 80, 128; splits
-// whose sums fit into shared memory).
+// whose sums fit into shared memory; no fp8).
 bool HasDecodeHopper(const DecodeCall& call);
 int LaunchDecodeHopper(const DecodeCall& call, int64_t tokens, StreamRef stream);
 
@@ -31,11 +31,14 @@ enum class DecodeWay { kBest, kMma, kHopper };
 int DecodeBy(DecodeWay way, int cluster, const AttentionCudaArgs& args, int64_t first,
              int64_t tokens, int64_t context_max, StreamRef stream);
 
-// head_dim 64, 80 or 128.
+// head_dim 64, 80 or 128; Wgmma: no fp8.
 int LaunchPrefillMma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
                      int64_t context_max, StreamRef stream);
 int LaunchPrefillWgmma(const AttentionCudaArgs& args, const QueryTile* tiles, int64_t count,
                        int64_t context_max, StreamRef stream);
+
+// kv.fp8: tokens 0 .. tokens - 1.
+int WriteKvFp8(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream);
 
 // type kFloat32, any head_dim up to kCudaHeadDimMax. WriteKvFloat32: tokens 0 .. tokens - 1.
 // AttendFloat32: tokens first + 0, 1, ... unless there are tiles (device memory): then token i is

@@ -1,11 +1,14 @@
 // Prefill with mma.sync, for devices from 8.0 on: tiles of up to 128 queries, 16 to a warp.
 #include "kernels/attention/attention_prefill.cuh"
+#include "kernels/attention/attention_ring.cuh"
 
 namespace pamir::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 constexpr int kStages = 3;
+template <bool kFp8>
+using Ring = TileRing<kFp8, kThreads, kStages>;
 
 // s = Q K^T of the warp's 16 queries and the tile's 64 keys.
 template <int D>
@@ -66,14 +69,13 @@ __device__ __forceinline__ void CopyQueries(half* to, const half* from, int64_t 
   }
 }
 
-template <int D>
+template <int D, bool kFp8>
 __global__ void __launch_bounds__(kThreads, 1)
     PrefillKernel(const __grid_constant__ PrefillCall call) {
   extern __shared__ __align__(128) half shared[];
   half* queries = shared;
-  half* stages = queries + kTileQueries * D;
-  constexpr int kPlane = kTileKeys * D;
-  int* ids = reinterpret_cast<int*>(stages + kStages * 2 * kPlane);
+  const Ring<kFp8> ring = {queries + kTileQueries * D, D};
+  int* ids = reinterpret_cast<int*>(reinterpret_cast<char*>(ring.shared) + ring.Bytes(D));
   AwaitPrevious();
   AllowNext();
   const AttentionCudaArgs& args = call.args;
@@ -90,8 +92,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();
   const auto copy = [&](int t) {
     if (t < key_tiles) {
-      CopyStage<kThreads>(stages + t % kStages * 2 * kPlane, args.kv, ids + t * kTileBlocks, head,
-                          D, t * kTileKeys, context);
+      ring.Copy(args.kv, ids + t * kTileBlocks, head, t, t * kTileKeys, context);
     }
     CommitCopies();
   };
@@ -109,14 +110,14 @@ __global__ void __launch_bounds__(kThreads, 1)
     copy(t + 2);
     if (t % kSplitTiles == 0) state.BeginSplit(), state.ClearO();
     const int first_key = t * kTileKeys;
+    const half* keys = ring.Tile(t, first_key, context);
     if (first_key <= position + first_row + 15) {
-      const half* keys = stages + t % kStages * 2 * kPlane;
       float s[8][4], a[2];
       Scores<D>(s, queries, keys);
       if (first_key + kTileKeys - 1 > position + first_row) MaskTile(s, first_key, lane_position);
       state.Softmax(s, a, c);
       state.ScaleO(a);
-      Values<D>(state.o, s, keys + kPlane);
+      Values<D>(state.o, s, keys + kTileKeys * D);
     }
     if (t % kSplitTiles == kSplitTiles - 1 || t == key_tiles - 1) {
       SplitFactors f[2];
@@ -127,15 +128,21 @@ __global__ void __launch_bounds__(kThreads, 1)
   StoreOutput<false>(state, args, tile.token, head, first_row, tile.count);
 }
 
-template <int D>
-int LaunchDim(const PrefillCall& call, int64_t count, int64_t context_max, StreamRef stream) {
+template <int D, bool kFp8>
+int LaunchType(const PrefillCall& call, int64_t count, int64_t context_max, StreamRef stream) {
   Shape shape;
   shape.grid = dim3(call.args.kv.heads, static_cast<unsigned>(count));
   shape.threads = kThreads;
-  shape.shared_bytes = sizeof(half) * D * (kTileQueries + kStages * 2 * kTileKeys) +
+  shape.shared_bytes = sizeof(half) * D * kTileQueries + Ring<kFp8>::Bytes(D) +
                        sizeof(int) * ((context_max + kTileKeys - 1) / kTileKeys * kTileBlocks);
   shape.dependent = call.args.dependent_launch;
-  return Launch(stream, shape, PrefillKernel<D>, call);
+  return Launch(stream, shape, PrefillKernel<D, kFp8>, call);
+}
+
+template <int D>
+int LaunchDim(const PrefillCall& call, int64_t count, int64_t context_max, StreamRef stream) {
+  return call.args.kv.fp8 ? LaunchType<D, true>(call, count, context_max, stream)
+                          : LaunchType<D, false>(call, count, context_max, stream);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ __global__ void __launch_bounds__(kThreads)
 int WriteKvCuda(const AttentionCudaArgs& args, int64_t tokens, StreamRef stream) {
   if (tokens == 0) return cudaSuccess;
   if (args.type == DType::kFloat32) return cuda::WriteKvFloat32(args, tokens, stream);
+  if (args.kv.fp8) return cuda::WriteKvFp8(args, tokens, stream);
   const int dim = static_cast<int>(PaddedHeadDim(args.kv.head_dim));
   const int64_t chunks = static_cast<int64_t>(args.kv.heads) * dim / kChunk;
   cuda::Shape shape;

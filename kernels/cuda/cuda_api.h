@@ -33,7 +33,7 @@ struct CudaDeviceFacts {
 };
 
 // Grows with every change of this header or of what it includes.
-inline constexpr int kCudaApiVersion = 3;
+inline constexpr int kCudaApiVersion = 4;
 
 struct CudaApi {
   const char* (*error_text)(int error);

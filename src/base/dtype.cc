@@ -61,6 +61,31 @@ uint16_t FloatToBFloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
 }
 
+float Float8ToFloat(uint8_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x80u) << 24;
+  const uint32_t magnitude = bits & 0x7Fu;
+  if (magnitude == 0x7Fu) return std::bit_cast<float>(sign | 0x7FC00000u);
+  if (magnitude < 8) {
+    const float value = static_cast<float>(magnitude) * 0x1p-9f;
+    return sign ? -value : value;
+  }
+  return std::bit_cast<float>(sign | ((magnitude << 20) + (120u << 23)));
+}
+
+uint8_t FloatToFloat8(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint8_t sign = static_cast<uint8_t>((bits >> 24) & 0x80u);
+  const uint32_t magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude > 0x7F800000u) return sign | 0x7Fu;
+  if (magnitude >= 0x43E00000u) return sign | 0x7Eu;  // 448
+  if (magnitude < 0x3C800000u) {                      // subnormal: count in units of 2^-9
+    const float units = std::bit_cast<float>(magnitude) * 0x1p9f;
+    return sign | static_cast<uint8_t>((units + 0x1p23f) - 0x1p23f);
+  }
+  const uint32_t odd = (magnitude >> 20) & 1u;
+  return sign | static_cast<uint8_t>((magnitude - (120u << 23) + 0x7FFFFu + odd) >> 20);
+}
+
 float LoadAsFloat(DType t, const void* data, size_t index) {
   const char* at = static_cast<const char*>(data) + index * SizeOf(t);
   if (t == DType::kFloat32) {

@@ -23,6 +23,12 @@ uint16_t FloatToHalf(float value);
 float BFloat16ToFloat(uint16_t bits);
 uint16_t FloatToBFloat16(float value);
 
+// Bit patterns of e4m3: 4 bits of exponent, 3 of mantissa, no infinities. What is above the largest
+// finite value becomes that one; NaN stays.
+inline constexpr float kFloat8Max = 448;
+float Float8ToFloat(uint8_t bits);
+uint8_t FloatToFloat8(float value);
+
 // Element `index` of an array of `t`, as float, and back.
 float LoadAsFloat(DType t, const void* data, size_t index);
 void StoreFromFloat(DType t, void* data, size_t index, float value);

@@ -23,6 +23,7 @@ struct DecodeTiming {
   int cluster = 0;
   bool dependent = true, write_kv = true;
   bool mixed = false;  // rows of 1 .. 2 context - 1, evenly
+  bool fp8 = false;    // the cache
 };
 
 static __global__ void FillPool(half* to, size_t count) {
@@ -66,7 +67,8 @@ class DecodeTimer {
 
   void Time(const DecodeTiming& t, const char* note = "") {
     Prepare(t);
-    const size_t halves = kernels::KvCudaPlaneBytes(blocks_, t.heads, t.head_dim) / 2;
+    const size_t halves =
+        kernels::KvCudaPlaneBytes(blocks_, t.heads, t.head_dim, DType::kFloat16, t.fp8) / 2;
     const int layers = static_cast<int>(std::min<size_t>(kPool / (2 * halves), 100));
     const double ms = TimeGraph([&](StreamRef stream) {
       for (int layer = 0; layer < layers; ++layer) {
@@ -76,11 +78,12 @@ class DecodeTimer {
             kernels::cuda::DecodeBy(t.way, t.cluster, args, 0, t.rows, t.context_max, stream));
       }
     });
-    const double bytes = 4.0 * keys_ * t.heads * t.head_dim * layers;
+    const double bytes = 2.0 * keys_ * t.heads * layers *
+                         (t.fp8 ? t.head_dim + kernels::kKvFp8ScaleBytes : 2 * t.head_dim);
     std::printf(
-        "%3d x %2d, batch %3d, context %4d%s: %8.2f us, %.3f TB/s, %.3f of the stream  %s\n",
-        t.head_dim, t.heads, t.rows, t.context, t.mixed ? " (mixed)" : "", ms * 1e3 / layers,
-        bytes / ms * 1e-9, bytes / (ms * 1e-3) / rate_, note);
+        "%3d x %2d, batch %3d, context %4d%s%s: %8.2f us, %.3f TB/s, %.3f of the stream  %s\n",
+        t.head_dim, t.heads, t.rows, t.context, t.mixed ? " (mixed)" : "", t.fp8 ? " fp8" : "",
+        ms * 1e3 / layers, bytes / ms * 1e-9, bytes / (ms * 1e-3) / rate_, note);
   }
 
  private:
@@ -118,7 +121,7 @@ class DecodeTimer {
     args.scale = 1 / std::sqrt(static_cast<float>(t.head_dim));
     args.positions = positions_->get(), args.token_row = rows_->get();
     args.block_table = table_->get(), args.max_blocks = max_blocks_;
-    args.kv = {pool_.get() + at, pool_.get() + at + halves, t.heads, t.head_dim};
+    args.kv = {pool_.get() + at, pool_.get() + at + halves, t.heads, t.head_dim, t.fp8};
     args.out = out_.get(), args.out_stride = t.heads * t.head_dim;
     args.scratch = scratch_.get(), args.scratch_tokens = kRows;
     args.write_kv = t.write_kv;

@@ -2,10 +2,12 @@
 // attention_float32.cu name. Every token by itself, whoever asks.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "kernels/attention/kv_fp8.h"
 #include "support/fake_cuda/launch.h"
 #include "support/fake_cuda/runtime.h"
 
@@ -38,13 +40,21 @@ class Cache {
 
   int64_t position() const { return position_; }
 
-  // Where element d of a head's token lies in a plane, in elements.
+  // Where element d of a head's token lies in a plane that is not in fp8, in elements.
   int64_t Index(int64_t head, int64_t position, int64_t d) const {
-    const int64_t block = table_[position / kKvCudaBlock] * int64_t{a_.kv.heads} + head;
-    const int64_t at = position % kKvCudaBlock;
+    const int64_t block = Block(head, position), at = position % kKvCudaBlock;
     if (a_.type == DType::kFloat32) return (block * kKvCudaBlock + at) * a_.kv.head_dim + d;
-    const int64_t dim = kernels::PaddedHeadDim(a_.kv.head_dim);
-    return block * kKvCudaBlock * dim + at / 8 * dim * 8 + d / 8 * 64 + at % 8 * 8 + d % 8;
+    return block * kKvCudaBlock * kernels::PaddedHeadDim(a_.kv.head_dim) + InBlock(position, d);
+  }
+
+  // Stores a head's token, padded, and its scale.
+  void StoreFp8(void* plane, int64_t head, const std::vector<float>& values) const {
+    const uint16_t scale = kernels::KvFp8Scale(values.data(), static_cast<int64_t>(values.size()));
+    auto* bytes = const_cast<uint8_t*>(Fp8Block(plane, head, position_));
+    for (size_t d = 0; d < values.size(); ++d) {
+      bytes[InBlock(position_, static_cast<int64_t>(d))] = kernels::ToKvFp8(values[d], scale);
+    }
+    std::memcpy(bytes + ScaleOffset(position_), &scale, sizeof scale);
   }
 
   // A head's token in a plane, as floats.
@@ -53,6 +63,16 @@ class Cache {
     const int64_t dim = a_.kv.head_dim;
     if (a_.type == DType::kFloat32) {
       return static_cast<const float*>(plane) + Index(head, position, 0);
+    }
+    if (a_.kv.fp8) {
+      to->resize(static_cast<size_t>(dim));
+      const uint8_t* bytes = Fp8Block(plane, head, position);
+      uint16_t scale = 0;
+      std::memcpy(&scale, bytes + ScaleOffset(position), sizeof scale);
+      for (int64_t d = 0; d < dim; ++d) {
+        (*to)[static_cast<size_t>(d)] = kernels::FromKvFp8(bytes[InBlock(position, d)], scale);
+      }
+      return to->data();
     }
     to->resize(static_cast<size_t>(kernels::PaddedHeadDim(dim)));
     for (int64_t d = 0; d < dim; d += 8) {
@@ -64,9 +84,26 @@ class Cache {
   }
 
  private:
+  int64_t Block(int64_t head, int64_t position) const {
+    return table_[position / kKvCudaBlock] * int64_t{a_.kv.heads} + head;
+  }
+  int64_t InBlock(int64_t position, int64_t d) const {
+    const int64_t dim = kernels::PaddedHeadDim(a_.kv.head_dim), at = position % kKvCudaBlock;
+    return at / 8 * dim * 8 + d / 8 * 64 + at % 8 * 8 + d % 8;
+  }
+  const uint8_t* Fp8Block(const void* plane, int64_t head, int64_t position) const {
+    const int64_t bytes = kernels::KvCudaPlaneBytes(1, 1, a_.kv.head_dim, a_.type, /*fp8=*/true);
+    return static_cast<const uint8_t*>(plane) + Block(head, position) * bytes;
+  }
+  int64_t ScaleOffset(int64_t position) const {
+    return kKvCudaBlock * kernels::PaddedHeadDim(a_.kv.head_dim) +
+           position % kKvCudaBlock * kernels::kKvFp8ScaleBytes;
+  }
+
   void CheckBlock(int32_t block) const {
     PAMIR_CHECK(block >= 0, absl::StrCat(std::string(name_), ": block ", block));
-    const int64_t bytes = kernels::KvCudaPlaneBytes(1, a_.kv.heads, a_.kv.head_dim, a_.type);
+    const int64_t bytes =
+        kernels::KvCudaPlaneBytes(1, a_.kv.heads, a_.kv.head_dim, a_.type, a_.kv.fp8);
     const int64_t offset = block * bytes;
     CheckDeviceRange(name_, -1, {"kv.k", static_cast<const char*>(a_.kv.k) + offset, bytes});
     CheckDeviceRange(name_, -1, {"kv.v", static_cast<const char*>(a_.kv.v) + offset, bytes});
@@ -91,11 +128,18 @@ void StoreKv(const AttentionCudaArgs& a, const Cache& cache, int64_t token) {
     void* plane = part == 1 ? a.kv.k : a.kv.v;
     for (int64_t head = 0; head < a.kv.heads; ++head) {
       const int64_t from = token * a.qkv_stride + part * width + head * a.kv.head_dim;
+      std::vector<float> values(static_cast<size_t>(stored));
+      for (int64_t d = 0; d < a.kv.head_dim; ++d) {
+        values[static_cast<size_t>(d)] =
+            Finite(a.type, LoadAsFloat(a.type, a.qkv, static_cast<size_t>(from + d)));
+      }
+      if (a.kv.fp8) {
+        cache.StoreFp8(plane, head, values);
+        continue;
+      }
       for (int64_t d = 0; d < stored; ++d) {
-        const float v =
-            d < a.kv.head_dim ? LoadAsFloat(a.type, a.qkv, static_cast<size_t>(from + d)) : 0;
         StoreFromFloat(a.type, plane, static_cast<size_t>(cache.Index(head, cache.position(), d)),
-                       Finite(a.type, v));
+                       values[static_cast<size_t>(d)]);
       }
     }
   }
@@ -146,8 +190,8 @@ bool Sound(const AttentionCudaArgs& a) {
   const bool types = a.type == DType::kFloat32
                          ? a.out_type == DType::kFloat32
                          : a.type == DType::kFloat16 && a.out_type != DType::kFloat32;
-  return types && a.kv.head_dim > 0 && a.kv.head_dim <= kernels::kCudaHeadDimMax &&
-         a.kv.heads > 0 && a.qkv_stride % 8 == 0;
+  return types && !(a.kv.fp8 && a.type != DType::kFloat16) && a.kv.head_dim > 0 &&
+         a.kv.head_dim <= kernels::kCudaHeadDimMax && a.kv.heads > 0 && a.qkv_stride % 8 == 0;
 }
 
 // What tokens first .. first + tokens - 1 touch of the packed inputs.

@@ -99,6 +99,39 @@ TEST(DType, FloatToBFloat16RoundsToNearestEven) {
   EXPECT_EQ(FloatToBFloat16(std::numeric_limits<float>::max()), 0x7F80) << "rounds to infinity";
 }
 
+double Float8ByDefinition(uint16_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  return exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+}
+
+TEST(DType, EveryFloat8IsItsDefinition) {
+  for (int i = 0; i < 256; ++i) {
+    const auto bits = static_cast<uint8_t>(i);
+    const float value = Float8ToFloat(bits);
+    EXPECT_EQ(FloatToFloat8(value), bits) << "there and back: " << i;
+    EXPECT_EQ(std::signbit(value), (bits & 0x80) != 0) << i;
+    EXPECT_EQ(std::isnan(value), (bits & 0x7F) == 0x7F) << i;
+    if (!std::isnan(value)) {
+      EXPECT_EQ(std::abs(value), Float8ByDefinition(bits & 0x7F)) << i;
+    }
+  }
+}
+
+TEST(DType, FloatToFloat8RoundsToNearestEvenUpToItsEnd) {
+  for (uint16_t below = 0; below < 0x7E; ++below) {
+    const auto middle =
+        static_cast<float>((Float8ByDefinition(below) + Float8ByDefinition(below + 1)) / 2);
+    for (const float value : {std::nextafter(middle, 0.0f), middle, std::nextafter(middle, 1e9f)}) {
+      const uint16_t expected = Nearest(value, below, Float8ByDefinition);
+      ASSERT_EQ(FloatToFloat8(value), expected) << value;
+      ASSERT_EQ(FloatToFloat8(-value), expected | 0x80) << -value;
+    }
+  }
+  EXPECT_EQ(Float8ToFloat(0x7E), kFloat8Max);
+  EXPECT_EQ(FloatToFloat8(464.1f), 0x7E);
+  EXPECT_EQ(FloatToFloat8(-std::numeric_limits<float>::infinity()), 0xFE);
+}
+
 #if defined(__FLT16_MANT_DIG__) && defined(__x86_64__)
 // The compiler's own conversion, on any bits at all.
 TEST(DType, AgreesWithTheCompilersHalf) {
