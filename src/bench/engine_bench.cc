@@ -121,6 +121,7 @@ absl::StatusOr<spec::ShardPlan> BenchPlan(const EngineBenchOptions& options,
   }
   PAMIR_ASSIGN_OR_RETURN(spec::ShardPlan plan, spec::EvenShardPlan(options.model, 1, 1));
   spec::SetDevice(device, options.dtype, &plan);
+  plan.kv_fp8 = options.kv_fp8;
   plan.relu_skip = options.relu_skip;
   spec::EngineLimits& limits = plan.limits;
   const int32_t batch = LargestBatch(options);
@@ -142,6 +143,7 @@ absl::StatusOr<BenchReport> BenchEngine(const EngineBenchOptions& options, Bench
   BenchReport report{.model = options.model.name,
                      .device = device.name,
                      .dtype = Name(options.dtype),
+                     .kv_cache_dtype = options.kv_fp8 ? "fp8" : Name(plan.kv_dtype),
                      .relu_skip = cuda ? Name(options.relu_skip) : "always"};
   if (options.model_directory.empty()) report.dummy_density = DensityOf(options);
   // Where idle neurons are counted on, the rows of a batch must not become the same.

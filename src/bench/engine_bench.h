@@ -22,6 +22,7 @@ struct EngineBenchOptions {
   std::string model_directory;  // a checkpoint; empty: dummy weights
   double dummy_relu_density = 0.5;
   DType dtype = DType::kFloat16;
+  bool kv_fp8 = false;
   spec::ReluSkip relu_skip = spec::ReluSkip::kOff;
   std::vector<int32_t> batches = {1, 8, 32, 64};  // a decode row each
   int32_t context = 512;

@@ -33,7 +33,8 @@ std::string HeadOf(const BenchReport& report) {
   const std::string cores =
       report.threads > 0 ? absl::StrCat(" (", report.threads, " threads)") : "";
   std::string head = absl::StrCat(report.model, " on ", report.device, cores, ": ", report.dtype,
-                                  ", relu-skip ", report.relu_skip, ", ", WeightsOf(report), "\n");
+                                  ", KV cache in ", report.kv_cache_dtype, ", relu-skip ",
+                                  report.relu_skip, ", ", WeightsOf(report), "\n");
   absl::StrAppend(&head, HumanBytes(report.weight_bytes), " of weights, ",
                   HumanBytes(report.kv_bytes), " of KV cache, ", HumanBytes(report.buffer_bytes),
                   " of buffers; ", report.graphs, " graphs\n", "loaded in ",
@@ -92,6 +93,7 @@ std::string JsonOf(const BenchReport& report) {
   out["model"] = report.model;
   out["device"] = report.device;
   out["dtype"] = report.dtype;
+  out["kv_cache_dtype"] = report.kv_cache_dtype;
   out["relu_skip"] = report.relu_skip;
   out["dummy_weights"] = report.dummy_density.has_value();
   if (report.dummy_density) out["dummy_relu_density"] = *report.dummy_density;

@@ -23,7 +23,7 @@ struct BenchRow {
 };
 
 struct BenchReport {
-  std::string model, device, dtype, relu_skip;
+  std::string model, device, dtype, kv_cache_dtype, relu_skip;
   // Share of active neurons that dummy weights were made with; a checkpoint's is its own, and not
   // known here.
   std::optional<double> dummy_density;

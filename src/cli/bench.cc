@@ -54,8 +54,12 @@ absl::StatusOr<bench::BenchDevice> OpenDevice(const BenchEngineFlags& flags) {
 }
 
 absl::StatusOr<bench::BenchReport> Measure(const BenchEngineFlags& flags) {
-  PAMIR_ASSIGN_OR_RETURN(const bench::EngineBenchOptions options, OptionsOf(flags));
+  PAMIR_ASSIGN_OR_RETURN(bench::EngineBenchOptions options, OptionsOf(flags));
   PAMIR_ASSIGN_OR_RETURN(bench::BenchDevice device, OpenDevice(flags));
+  PAMIR_ASSIGN_OR_RETURN(options.kv_fp8, WantsKvFp8(flags.kv_cache_dtype,
+                                                    device.gpu == nullptr ? spec::DeviceKind::kCpu
+                                                                          : spec::DeviceKind::kCuda,
+                                                    options.dtype));
   return bench::BenchEngine(options, std::move(device));
 }
 

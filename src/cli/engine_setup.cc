@@ -134,6 +134,23 @@ absl::Status SetWeightDType(const std::string& dtype, spec::ShardPlan* plan) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> WantsKvFp8(const std::string& kv_cache_dtype, spec::DeviceKind device,
+                                DType weight_dtype) {
+  if (kv_cache_dtype == "auto") return false;
+  if (device == spec::DeviceKind::kCpu) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kv-cache-dtype ", kv_cache_dtype,
+                     " is for GPUs; on CPUs the KV cache is in float32: leave it at auto"));
+  }
+  if (weight_dtype == DType::kFloat32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kv-cache-dtype ", kv_cache_dtype,
+                     " does not go with weights in float32: give --dtype float16 or bfloat16, or "
+                     "leave it at auto"));
+  }
+  return kv_cache_dtype == "fp8";
+}
+
 flow::RankTransport TransportFromName(const std::string& name) {
   if (name == "shm") return flow::RankTransport::kShm;
   if (name == "gloo") return flow::RankTransport::kGloo;
@@ -176,6 +193,8 @@ absl::StatusOr<EngineSetup> SetUpEngine(const EngineFlags& flags, const ClusterD
       load.plan, spec::EvenShardPlan(load.model, flags.tensor_parallel, flags.pipeline_parallel));
   PAMIR_RETURN_IF_ERROR(SetWeightDType(flags.dtype, &load.plan));
   SetDeviceOf(flags, device, &load.plan);
+  PAMIR_ASSIGN_OR_RETURN(
+      load.plan.kv_fp8, WantsKvFp8(flags.kv_cache_dtype, load.plan.device, load.plan.weight_dtype));
   PAMIR_RETURN_IF_ERROR(SetLimits(flags, device, load.model, setup.text->vocab_size(), &load.plan));
   setup.served_name = flags.served_model_name.empty() ? load.model.name : flags.served_model_name;
   PAMIR_RETURN_IF_ERROR(CheckServedName(setup.served_name));

@@ -32,6 +32,11 @@ absl::StatusOr<spec::ModelSpec> ReadModelSpec(const std::string& model);
 // --dtype over what the checkpoint says.
 absl::Status SetWeightDType(const std::string& dtype, spec::ShardPlan* plan);
 
+// Whether --kv-cache-dtype asks for fp8. Errors: ranks on this device, with weights in this type,
+// have no such cache.
+absl::StatusOr<bool> WantsKvFp8(const std::string& kv_cache_dtype, spec::DeviceKind device,
+                                DType weight_dtype);
+
 }  // namespace pamir::cli
 
 #endif  // PAMIR_CLI_ENGINE_SETUP_H_

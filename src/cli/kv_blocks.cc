@@ -78,6 +78,7 @@ int TensorParallelThatFits(const spec::ModelSpec& model, const spec::ShardPlan& 
     absl::StatusOr<spec::ShardPlan> other = spec::EvenShardPlan(model, tp, plan.pipeline());
     if (!other.ok()) continue;
     spec::SetDevice(plan.device, plan.weight_dtype, &*other);
+    other->kv_fp8 = plan.kv_fp8;
     other->relu_skip = plan.relu_skip;
     other->limits = plan.limits;
     if (TightestRoom(model, *other, budget).blocks >= BlocksOfASequence(plan)) return tp;

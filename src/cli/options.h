@@ -16,6 +16,7 @@ struct EngineFlags {
   std::string served_model_name;  // empty: the model's own
   std::string load_format = "auto";
   std::string dtype = "auto";
+  std::string kv_cache_dtype = "auto";
   std::string device = "auto";
   std::string relu_skip = "off";
   int tensor_parallel = 1;
@@ -123,6 +124,7 @@ struct BenchEngineFlags {
   std::string model = "opt-13b";  // a directory, or opt-125m .. opt-175b
   std::string device = "auto";
   std::string dtype = "auto";
+  std::string kv_cache_dtype = "auto";
   std::string load_format = "auto";  // a name has no checkpoint: dummy weights
   std::string relu_skip = "off";
   double dummy_relu_density = 0.5;

@@ -74,6 +74,10 @@ void AddLogFormat(CLI::App* app, std::string& value) {
   AddChoice(app, "--log-format", value, "of log lines", {"text", "json"});
 }
 
+void AddKvCacheDType(CLI::App* app, std::string& value) {
+  AddChoice(app, "--kv-cache-dtype", value, "of the KV cache on GPUs", {"auto", "float16", "fp8"});
+}
+
 void AddModelFlags(CLI::App* app, EngineFlags* f) {
   Add(app, "--model", f->model, "Hugging Face directory, or opt-125m..opt-175b")
       ->required()
@@ -86,6 +90,7 @@ void AddModelFlags(CLI::App* app, EngineFlags* f) {
             {"off", "group", "full"});
   AddNumber(app, "--threads", f->threads, "kernel threads a worker (0: cores/workers)", 0, 1024);
   AddChoice(app, "--dtype", f->dtype, "of weights", {"auto", "float16", "bfloat16", "float32"});
+  AddKvCacheDType(app, f->kv_cache_dtype);
   AddChoice(app, "--load-format", f->load_format, "dummy: no files", {"auto", "dummy"});
   AddNumber<uint64_t>(app, "--seed", f->seed, "of dummy weights", 0, UINT64_MAX);
   AddNumber(app, "--dummy-relu-density", f->dummy_relu_density, "active neurons in them", 0.001,
@@ -260,6 +265,7 @@ void AddBenchEngine(CLI::App* app, Command* out) {
       ->capture_default_str();
   AddWorkerDevice(app, f->device);
   AddChoice(app, "--dtype", f->dtype, "of weights", {"auto", "float16", "bfloat16", "float32"});
+  AddKvCacheDType(app, f->kv_cache_dtype);
   AddChoice(app, "--load-format", f->load_format, "dummy: no files", {"auto", "dummy"});
   AddChoice(app, "--relu-skip", f->relu_skip, "idle neurons fc2 leaves out on GPUs",
             {"off", "group", "full"});

@@ -126,6 +126,7 @@ void ToProto(const spec::ShardPlan& plan, pb::ShardPlan* out) {
   }
   out->set_weight_dtype(static_cast<uint32_t>(plan.weight_dtype));
   out->set_kv_dtype(static_cast<uint32_t>(plan.kv_dtype));
+  out->set_kv_fp8(plan.kv_fp8);
   ToProto(plan.limits, out->mutable_limits());
   out->set_device(static_cast<uint32_t>(plan.device));
   out->set_relu_skip(static_cast<uint32_t>(plan.relu_skip));
@@ -151,6 +152,7 @@ absl::Status FromProto(const pb::ShardPlan& in, spec::ShardPlan* plan) {
   PAMIR_RETURN_IF_ERROR(
       DTypeFromProto("plan.weight_dtype", in.weight_dtype(), &plan->weight_dtype));
   PAMIR_RETURN_IF_ERROR(DTypeFromProto("plan.kv_dtype", in.kv_dtype(), &plan->kv_dtype));
+  plan->kv_fp8 = in.kv_fp8();
   PAMIR_RETURN_IF_ERROR(
       CheckRange("plan.device", in.device(), 0, static_cast<int64_t>(spec::DeviceKind::kCuda)));
   PAMIR_RETURN_IF_ERROR(

@@ -92,6 +92,10 @@ absl::Status CheckCuda(const ModelSpec& model, const ShardPlan& plan) {
         "on a GPU weights in ", Name(plan.weight_dtype), " go with a KV cache in ",
         Name(KvDTypeOf(plan.device, plan.weight_dtype)), ", not in ", Name(plan.kv_dtype)));
   }
+  if (plan.kv_fp8 && plan.kv_dtype != DType::kFloat16) {
+    return absl::InvalidArgumentError(
+        "a KV cache in fp8 is for weights in float16 or bfloat16, not in float32");
+  }
   PAMIR_RETURN_IF_ERROR(
       CheckBetween("on a GPU, block_size", plan.limits.block_size, kCudaBlockSize, kCudaBlockSize));
   PAMIR_RETURN_IF_ERROR(
@@ -123,7 +127,9 @@ absl::Status CheckShardPlan(const ModelSpec& model, const ShardPlan& plan) {
   }
   PAMIR_RETURN_IF_ERROR(CheckEnd("layers", layers, model.layers));
   PAMIR_RETURN_IF_ERROR(CheckLimits(model, plan.limits));
-  return plan.device == DeviceKind::kCuda ? CheckCuda(model, plan) : absl::OkStatus();
+  if (plan.device == DeviceKind::kCuda) return CheckCuda(model, plan);
+  if (plan.kv_fp8) return absl::InvalidArgumentError("a KV cache in fp8 is for GPUs, not for CPUs");
+  return absl::OkStatus();
 }
 
 }  // namespace pamir::spec

@@ -46,7 +46,8 @@ int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank)
   const auto element = static_cast<int64_t>(SizeOf(plan.kv_dtype));
   const bool pads = plan.device == DeviceKind::kCuda && element == 2;
   const int64_t head_dim = pads ? RoundUp(model.head_dim(), kCudaHeadDimPadding) : model.head_dim();
-  return stage.layers.size() * 2 * plan.limits.block_size * heads * head_dim * element;
+  const int64_t bytes = plan.kv_fp8 ? head_dim + kCudaFp8ScaleBytes : head_dim * element;
+  return stage.layers.size() * 2 * plan.limits.block_size * heads * bytes;
 }
 
 }  // namespace pamir::spec

@@ -57,6 +57,9 @@ struct ShardPlan {
   DeviceKind device = DeviceKind::kCpu;
   DType weight_dtype = DType::kFloat16;  // in memory
   DType kv_dtype = DType::kFloat32;      // KvDTypeOf(device, weight_dtype)
+  // On GPUs with 2-byte weights: the cache holds k and v, which come in kv_dtype, in fp8 (e4m3),
+  // with a scale for each token and head (kernels/attention/attention_cuda.h).
+  bool kv_fp8 = false;
   ReluSkip relu_skip = ReluSkip::kOff;
   EngineLimits limits;
 
@@ -65,10 +68,12 @@ struct ShardPlan {
   friend bool operator==(const ShardPlan&, const ShardPlan&) = default;
 };
 
-// What the kernels of a GPU ask for. The attention's are kKvCudaBlock, PaddedHeadDim and
-// kCudaHeadDimMax: engine/weights asserts that they agree, since core includes no kernels.
+// What the kernels of a GPU ask for. The attention's are kKvCudaBlock, PaddedHeadDim,
+// kKvFp8ScaleBytes and kCudaHeadDimMax: engine/weights asserts that they agree, since core includes
+// no kernels.
 inline constexpr int32_t kCudaBlockSize = 16;
-inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in 2-byte types
+inline constexpr int64_t kCudaHeadDimPadding = 16;  // of caches in types of 1 or 2 bytes
+inline constexpr int64_t kCudaFp8ScaleBytes = 2;    // of a token's k or v of a head, beside it
 inline constexpr int64_t kCudaMaxHeadDim = 256;
 inline constexpr int64_t kCudaMaxStepTokens = 65535;  // of one launch's grid
 inline constexpr int64_t kCudaMaxTextVocab = 53248;   // kSampleCudaVocabMax
@@ -76,7 +81,7 @@ inline constexpr int64_t kCudaWidthMultiple = 8;      // of every vector's lengt
 // Blocks behind the plan's last: rows that only fill a step up write there.
 inline constexpr int64_t kCudaSpareBlocks = 1;
 
-// The KV cache's type: fp32 on a CPU; on a GPU fp16 for 2-byte weights and fp32 for fp32 ones.
+// The type of k and v: fp32 on a CPU; on a GPU fp16 for 2-byte weights and fp32 for fp32 ones.
 DType KvDTypeOf(DeviceKind device, DType weight_dtype);
 // A plan for this device and weights' type: sets them, and kv_dtype to what goes with them.
 void SetDevice(DeviceKind device, DType weight_dtype, ShardPlan* plan);
@@ -111,7 +116,7 @@ struct RankBytes {
 RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank);
 
 // KV bytes of one block on this rank: layers x 2 x block_size x heads x head_dim x element; on a
-// GPU head_dim is padded for 2-byte elements.
+// GPU head_dim is padded, but for fp32, and in fp8 each head_dim has its scale.
 int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank);
 
 }  // namespace pamir::spec

@@ -114,7 +114,8 @@ absl::StatusOr<CudaKv> AllocateCudaKv(const device::CudaDevice& device,
   const spec::StagePlan& stage = plan.stages[place.stage];
   const int64_t heads = stage.shards[place.tensor_index].heads.size();
   CudaKv kv;
-  kv.block_bytes = kernels::KvCudaPlaneBytes(1, heads, model.head_dim(), plan.kv_dtype);
+  kv.block_bytes =
+      kernels::KvCudaPlaneBytes(1, heads, model.head_dim(), plan.kv_dtype, plan.kv_fp8);
   const int64_t plane = kv.block_bytes * (int64_t{plan.limits.num_blocks} + 1);
   kv.bytes = 2 * plane * stage.layers.size();
   PAMIR_ASSIGN_OR_RETURN(kv.storage,
@@ -124,7 +125,8 @@ absl::StatusOr<CudaKv> AllocateCudaKv(const device::CudaDevice& device,
     kv.layers.push_back({.k = at,
                          .v = at + plane,
                          .heads = static_cast<int32_t>(heads),
-                         .head_dim = static_cast<int32_t>(model.head_dim())});
+                         .head_dim = static_cast<int32_t>(model.head_dim()),
+                         .fp8 = plan.kv_fp8});
   }
   return kv;
 }

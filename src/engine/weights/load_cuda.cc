@@ -16,6 +16,7 @@ using spec::WeightPiece;
 
 static_assert(spec::kCudaBlockSize == kernels::kKvCudaBlock);
 static_assert(spec::kCudaMaxHeadDim == kernels::kCudaHeadDimMax);
+static_assert(spec::kCudaFp8ScaleBytes == kernels::kKvFp8ScaleBytes);
 static_assert(spec::kCudaMaxTextVocab == kernels::kSampleCudaVocabMax);
 static_assert(kernels::PaddedHeadDim(1) == spec::kCudaHeadDimPadding &&
               kernels::PaddedHeadDim(spec::kCudaHeadDimPadding) == spec::kCudaHeadDimPadding);

@@ -76,6 +76,7 @@ TEST(BenchEngine, DummyWeightsOnAGpu) {
   options.model_directory.clear();
   options.dummy_relu_density = 0.25;
   options.relu_skip = spec::ReluSkip::kFull;
+  options.kv_fp8 = true;
   BenchDevice device{.gpu = device::CudaDevice::OpenWith(fake.api(), 0).value(), .name = "fake"};
   const auto report = BenchEngine(options, std::move(device));
   ASSERT_TRUE(report.ok()) << report.status();
@@ -83,6 +84,7 @@ TEST(BenchEngine, DummyWeightsOnAGpu) {
   ExpectRows(json);
   EXPECT_EQ(json["dummy_relu_density"], 0.25);
   EXPECT_EQ(json["relu_skip"], "full");
+  EXPECT_EQ(json["kv_cache_dtype"], "fp8");
   EXPECT_EQ(json["greedy"], false);
   EXPECT_GT(json["product_tflops"], 0);
   EXPECT_GT(json["rows"][2]["floor_ms"], 0);

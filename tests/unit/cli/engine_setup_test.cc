@@ -42,6 +42,33 @@ TEST(SetUpEngine, OnAGpuTheCacheGoesWithTheWeights) {
   }
 }
 
+TEST(SetUpEngine, KvCacheInFp8) {
+  EngineFlags flags = Dummy();
+  flags.kv_cache_dtype = "fp8";
+  for (const char* dtype : {"auto", "bfloat16"}) {
+    flags.dtype = dtype;
+    const auto setup = SetUpEngine(flags, Cuda(1, true));
+    ASSERT_TRUE(setup.ok()) << setup.status();
+    EXPECT_TRUE(setup->load.plan.kv_fp8);
+    EXPECT_EQ(setup->load.plan.kv_dtype, DType::kFloat16);
+  }
+  flags.kv_cache_dtype = "float16";
+  EXPECT_FALSE(SetUpEngine(flags, Cuda(1, true))->load.plan.kv_fp8);
+}
+
+TEST(SetUpEngine, KvCacheTypesThatTheRanksDoNotHave) {
+  for (const char* kv_cache_dtype : {"fp8", "float16"}) {
+    EngineFlags flags = Dummy();
+    flags.kv_cache_dtype = kv_cache_dtype;
+    EXPECT_THAT(
+        SetUpEngine(flags, ClusterDevice()).status().ToString(),
+        AllOf(HasSubstr("--kv-cache-dtype"), HasSubstr("is for GPUs"), HasSubstr("at auto")));
+    flags.dtype = "float32";
+    EXPECT_THAT(SetUpEngine(flags, Cuda(1, true)).status().ToString(),
+                AllOf(HasSubstr("--kv-cache-dtype"), HasSubstr("--dtype float16 or bfloat16")));
+  }
+}
+
 TEST(SetUpEngine, ReluSkip) {
   EngineFlags flags = Dummy();
   for (const spec::ReluSkip skip :

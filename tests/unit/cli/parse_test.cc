@@ -32,13 +32,15 @@ TEST(ParseCommandLine, GpuFlagsOfServe) {
   const EngineFlags plain = Parsed<ServeFlags>({"serve", "--model", "m"}).engine;
   EXPECT_EQ(plain.device, "auto");
   EXPECT_EQ(plain.relu_skip, "off");
+  EXPECT_EQ(plain.kv_cache_dtype, "auto");
   EXPECT_EQ(plain.gpu_memory_utilization, 0.9);
   const EngineFlags set =
       Parsed<ServeFlags>({"serve", "--model", "m", "--device", "cuda", "--relu-skip", "full",
-                          "--gpu-memory-utilization", "0.5"})
+                          "--gpu-memory-utilization", "0.5", "--kv-cache-dtype", "fp8"})
           .engine;
   EXPECT_EQ(set.device, "cuda");
   EXPECT_EQ(set.relu_skip, "full");
+  EXPECT_EQ(set.kv_cache_dtype, "fp8");
   EXPECT_EQ(set.gpu_memory_utilization, 0.5);
 }
 

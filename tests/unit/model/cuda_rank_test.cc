@@ -7,6 +7,8 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "engine/model/cuda_buffers.h"
 #include "gtest/gtest.h"
 #include "support/fake_cuda/fake_cuda.h"
 #include "support/golden.h"
@@ -102,16 +104,60 @@ TEST(CudaRank, HalfPrecisionScoresAreNearTheReference) {
   }
 }
 
+// A KV cache in fp8 keeps each number within 2^-4 of itself. What that makes of log-probabilities
+// was 0.22 at most when it was measured.
+TEST(CudaRank, ScoresWithAnFp8CacheAreNearTheReference) {
+  const GoldenModel golden = LoadGolden("fable-2m");
+  const spec::ModelSpec model = ReadSpec(golden.directory);
+  const auto source = weights::OpenCheckpoint(golden.directory).value();
+  for (const DType type : {DType::kFloat16, DType::kBFloat16}) {
+    FakeCuda fake;
+    spec::ShardPlan plan = SmallCudaPlan(model, 1, 1, type);
+    plan.kv_fp8 = true;
+    ThreadRanks ranks(model, plan, *source, fake.api());
+    double furthest = 0;
+    for (const GoldenCase& c : golden.cases) {
+      if (c.prompt_ids.size() < 2) continue;
+      const std::vector<float> scores = Score(&ranks, c.prompt_ids);
+      for (size_t i = 0; i < scores.size(); ++i) {
+        furthest = std::max<double>(furthest, std::abs(scores[i] - c.prompt_logprobs[i]));
+      }
+    }
+    EXPECT_LT(furthest, 0.5) << Name(type);
+    EXPECT_GT(furthest, 0.02) << "as near as with a cache in fp16: is it one in fp8?";
+  }
+}
+
+// What a rank allocates for fp8 is what its plan foretells, about half.
+TEST(CudaRank, AnFp8CacheTakesHalfTheMemory) {
+  const GoldenModel golden = LoadGolden("fable-2m");
+  const spec::ModelSpec model = ReadSpec(golden.directory);
+  spec::ShardPlan plan = SmallCudaPlan(model, 2, 1, DType::kFloat16);
+  FakeCuda fake;
+  const auto device = device::CudaDevice::OpenWith(fake.api(), 0).value();
+  const int64_t halves = model::AllocateCudaKv(*device, model, plan, 1)->bytes;
+  plan.kv_fp8 = true;
+  const int64_t fp8 = model::AllocateCudaKv(*device, model, plan, 1)->bytes;
+  EXPECT_EQ(fp8, spec::BytesOfRank(model, plan, 1).kv);
+  const auto dim = static_cast<double>(model.head_dim());
+  EXPECT_DOUBLE_EQ(static_cast<double>(fp8) / static_cast<double>(halves), (dim + 2) / (2 * dim));
+}
+
 TEST(CudaRank, BitsDoNotDependOnBatchChunkGraphsOrSkip) {
   const GoldenModel golden = LoadGolden("fable-2m");
   const spec::ModelSpec model = ReadSpec(golden.directory);
   const auto source = weights::OpenCheckpoint(golden.directory).value();
   const SamplingParams sampling{.temperature = 0.9f, .top_k = 40, .top_p = 0.95f, .seed = 7};
-  for (const spec::ReluSkip skip :
-       {spec::ReluSkip::kOff, spec::ReluSkip::kGroup, spec::ReluSkip::kFull}) {
+  const std::pair<spec::ReluSkip, bool> kinds[] = {{spec::ReluSkip::kOff, false},
+                                                   {spec::ReluSkip::kGroup, false},
+                                                   {spec::ReluSkip::kFull, false},
+                                                   {spec::ReluSkip::kOff, true}};
+  for (const auto& [skip, kv_fp8] : kinds) {
+    SCOPED_TRACE(absl::StrCat("skip ", spec::Name(skip), kv_fp8 ? ", fp8" : ""));
     FakeCuda fake;
     spec::ShardPlan plan = SmallCudaPlan(model, 1, 1, DType::kFloat16);
     plan.relu_skip = skip;
+    plan.kv_fp8 = kv_fp8;
     ThreadRanks ranks(model, plan, *source, fake.api());
     ThreadRanks launched(model, plan, *source, fake.api(), /*graphs=*/false);
     const auto together = Generate(&ranks, PromptsOf(golden), 256, 24, sampling);

@@ -125,6 +125,16 @@ TEST(CheckShardPlan, OnCudaTheTypesBlocksAndHeadsAreTheKernels) {
   }
   ExpectRefused([&](ShardPlan& p) { cuda(p), p.kv_dtype = DType::kFloat32; },
                 "weights in float16 go with a KV cache in float16, not in float32");
+  SetDevice(DeviceKind::kCuda, DType::kBFloat16, &good);
+  good.kv_fp8 = true;
+  EXPECT_TRUE(CheckShardPlan(Model(), good).ok()) << CheckShardPlan(Model(), good);
+  ExpectRefused([](ShardPlan& p) { p.kv_fp8 = true; }, "fp8 is for GPUs, not for CPUs");
+  ExpectRefused(
+      [](ShardPlan& p) {
+        SetDevice(DeviceKind::kCuda, DType::kFloat32, &p);
+        p.kv_fp8 = true;
+      },
+      "fp8 is for weights in float16 or bfloat16, not in float32");
   ExpectRefused([&](ShardPlan& p) { cuda(p), p.limits.block_size = 8, p.limits.num_blocks = 256; },
                 "on a GPU, block_size is 8; it must be from 16 to 16");
   ExpectRefused(
@@ -160,6 +170,8 @@ TEST(BytesOfRank, CudaPadsHeadsOfHalvesOnly) {
   EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * 32 * 2);
   EXPECT_EQ(BytesOfRank(model, plan, 0).kv,
             (plan.limits.num_blocks + kCudaSpareBlocks) * KvBytesPerBlock(model, plan, 0));
+  plan.kv_fp8 = true;
+  EXPECT_EQ(KvBytesPerBlock(model, plan, 0), 12 * 2 * 16 * 12 * (32 + 2));
 }
 
 TEST(BytesOfRank, KvAgreesWithTheBytesAToken) {

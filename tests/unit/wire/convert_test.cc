@@ -126,6 +126,7 @@ flow::LoadRequest SomeLoad() {
                       .max_model_len = 128,
                       .text_vocab = 1000};
   load.plan.kv_dtype = DType::kFloat16;
+  load.plan.kv_fp8 = true;
   load.plan.weight_dtype = DType::kBFloat16;
   load.plan.device = spec::DeviceKind::kCuda;
   load.plan.relu_skip = spec::ReluSkip::kFull;
