@@ -5,5 +5,7 @@ check "goldens float32 token for token" 240 env PAMIR_DTYPE=float32 "$bin/e2e_go
 # Fed the reference's ids: arg-max and log-probabilities; perplexities of heldout.txt.
 check "goldens float32 fed, perplexity" 150 env PAMIR_DTYPE=float32 "$bin/e2e_fed" --gtest_filter='*tp1_pp1:*tp2_pp2:*Perplexity*'
 check "goldens float16 fed, perplexity" 240 env PAMIR_DTYPE=float16 "$bin/e2e_fed"
+check "goldens fp8 KV cache fed, perplexity" 150 env PAMIR_DTYPE=float16 PAMIR_KV_CACHE_DTYPE=fp8 "$bin/e2e_fed" \
+  --gtest_filter='*tp1_pp1:*tp2_pp2:*Perplexity*'
 check "goldens float32 one-rank nccl" 100 env PAMIR_DTYPE=float32 PAMIR_TRANSPORT=nccl "$bin/e2e_golden" --gtest_filter='*tp1_pp1'
 check "goldens float16 one-rank nccl" 100 env PAMIR_DTYPE=float16 PAMIR_TRANSPORT=nccl "$bin/e2e_fed" --gtest_filter='*tp1_pp1'
