@@ -113,7 +113,7 @@ __device__ __forceinline__ void ScoreTile(float (&s)[8][4], const Block<D>& b,
   if (put) FenceBulkCopies();
   __syncwarp();
   // For all warps: the others do not read it.
-  MbarrierArrive(b.Empty(at.slot), kDecodeWarps);  // every lane: racecheck follows each by itself
+  if (lane == 0) MbarrierArrive(b.Empty(at.slot), kDecodeWarps);
   float max = s[0][0];
 #pragma unroll
   for (int n = 0; n < 8; ++n) max = fmaxf(max, fmaxf(s[n][0], s[n][1]));
@@ -169,7 +169,7 @@ __device__ __forceinline__ void AttendSplit(Sums<D>& sums, const Block<D>& b, co
   if (last) FenceBulkCopies();
   __syncwarp();
   for (int t = 0; t < tiles; ++t, cursor.Step()) {
-    if (lane == 0) MbarrierArrive(b.Empty(cursor.slot), 32);
+    if (lane == 0) MbarrierArrive(b.Empty(cursor.slot));
   }
   sums.l = QuadSum(sums.l);
 }
@@ -283,7 +283,7 @@ __device__ __forceinline__ void Consume(const Block<D>& b) {
 __device__ __forceinline__ void InitBarriers(Barriers& barriers, int size) {
   for (int i = 0; i < kDecodeStagesMax; ++i) {
     MbarrierInit(SharedAddress(&barriers.full[i]), 1);
-    MbarrierInit(SharedAddress(&barriers.empty[i]), kDecodeConsumers);
+    MbarrierInit(SharedAddress(&barriers.empty[i]), kDecodeWarps);
   }
   for (int i = 0; i < 2; ++i) {
     MbarrierInit(SharedAddress(&barriers.arrived[i]), 1);

@@ -101,6 +101,7 @@ int PrefillAttentionCuda(const AttentionCudaArgs& args, const QueryTile* tiles, 
     return cuda::LaunchPrefillMma(args, tiles, count, context_max, stream);
   }
   if (args.kv.fp8) return cudaErrorInvalidValue;
+  if (!HasHopper()) return cudaErrorNotSupported;
   return cuda::LaunchPrefillWgmma(args, tiles, count, context_max, stream);
 }
 

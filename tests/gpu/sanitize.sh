@@ -19,6 +19,15 @@ programs=("$bin"/gpu_*)
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
+# racecheck follows a stage's hand-over through an mbarrier for the lane that arrives only, not for
+# the rest of its warp, whose accesses __syncwarp() has put before that. So it reports the refill of
+# a stage by bulk copies against the other lanes' reads (and own keys) in the decode kernel. With an
+# arrival of every lane it reported nothing there. What has any other name in it counts.
+known_handovers() {  # LOG: there are reports, and all are of this kind
+  grep -qE 'Race reported' "$1" &&
+    ! grep -E 'Race reported|     and (Read|Write) access' "$1" | grep -qvE 'BulkCopy\(|LoadMatrices\(|PutKey<|PutValue<'
+}
+
 one() {  # TOOL PROGRAM: one line; the status says whether it is clean
   local tool=$1 program=$2 log="$logs/$1.$(basename "$2")" begin=$SECONDS status reports verdict
   timeout "$limit" "$sanitizer" --tool "$tool" --error-exitcode $found --print-limit 20 \
@@ -31,6 +40,9 @@ one() {  # TOOL PROGRAM: one line; the status says whether it is clean
     "0 0 "*) verdict=clean ;;
     "0 none "*) verdict="NO SUMMARY" ;;
     124*) verdict="DID NOT END within $limit s" ;;
+    "$found "*" gpu_attention_decode" | "$found "*" gpu_prefill_forms_128")
+      verdict=REPORTS
+      [ "$tool" = racecheck ] && known_handovers "$log" && verdict=clean reports="$reports known" ;;
     0* | $found*) verdict=REPORTS ;;
     *) verdict="the program FAILED ($status)" ;;
   esac

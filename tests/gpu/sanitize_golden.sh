@@ -7,7 +7,14 @@ sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanit
 [ -n "$sanitizer" ] || { echo "no compute-sanitizer; it comes with the CUDA toolkit"; exit 1; }
 logs=$(mktemp -d)
 server=
-cleanup() { [ -n "$server" ] && kill "$server" 2>/dev/null && wait "$server"; rm -rf "$logs"; }
+# `pamir serve` itself, below the sanitizer, which writes its summary only if it outlives that.
+served() {
+  local p
+  for p in $(pgrep -x pamir); do
+    tr '\0' ' ' < "/proc/$p/cmdline" | grep -q -- "--grpc-port 50979" && echo "$p" && return
+  done
+}
+cleanup() { [ -n "$server" ] && kill "$(served)" "$server" 2>/dev/null && wait "$server"; rm -rf "$logs"; }
 trap cleanup EXIT
 # The worker is a child of `pamir serve`: a GPU's memory all taken would make memcheck slow.
 "$sanitizer" --tool memcheck --target-processes all --error-exitcode 99 --log-file "$logs/memcheck.%p" \
@@ -23,7 +30,7 @@ grep -q '^gRPC ' "$logs/out" || { echo "the server did not get ready:"; tail -20
 expected=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["fable-2m"]["cases"][0]["greedy_text"][:40])' \
   "$root/tests/golden/golden.json")
 got=$(timeout 60 "$pamir" generate --prompt "Once upon a time" --max-tokens 16 --temperature 0 --target 127.0.0.1:50979)
-kill -TERM "$server"
+kill -TERM "$(served)" || exit 1
 wait "$server"
 status=$?
 server=

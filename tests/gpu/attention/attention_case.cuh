@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/attention/attention_kernels.cuh"
 #include "support/gpu_test.cuh"
 
 namespace pamir::gpu_test {
@@ -196,6 +197,13 @@ class AttentionCase {
   std::unique_ptr<Buffer<uint16_t>> k_, v_;
   std::unique_ptr<Buffer<char>> scratch_;
 };
+
+// Where the device or the build has no kernels for Hopper, only the others are checked.
+inline bool HasHopper() {
+  AttentionCase c({64, 1, {2}});
+  return kernels::cuda::DecodeBy(kernels::cuda::DecodeWay::kHopper, 0, c.Args(), 0, 1, 2, {}) ==
+         cudaSuccess;
+}
 
 }  // namespace pamir::gpu_test
 

@@ -98,7 +98,8 @@ void CheckCase(Verdicts& verdicts, const CaseShape& shape,
   verdicts.Row(name + "bits, decode again", Differences(decode, ByDecode(c)), 0);
   const bool fast = shape.head_dim == 64 || shape.head_dim == 80 || shape.head_dim == 128;
   std::vector<std::pair<std::string, PrefillWay>> ways = {{"", PrefillWay::kBest}};
-  if (fast) ways = {{" mma", PrefillWay::kMma}, {" wgmma", PrefillWay::kWgmma}};
+  if (fast) ways = {{" mma", PrefillWay::kMma}};
+  if (fast && HasHopper()) ways.push_back({" wgmma", PrefillWay::kWgmma});
   for (const auto& [way_name, way] : ways) {
     verdicts.Row(name + "bits, prefill" + way_name, Differences(decode, ByPrefill(c, 128, way)), 0);
     verdicts.Row(name + "bits, tiles of 37" + way_name,
@@ -159,6 +160,7 @@ void CheckBFloat16(Verdicts& verdicts, int head_dim) {
   verdicts.Row(name + "fp16 instead", Differences(decode, half), 0, false);
   const Buffer<QueryTile> tiles(c.Tiles(128));
   for (const PrefillWay way : {PrefillWay::kMma, PrefillWay::kWgmma}) {
+    if (way == PrefillWay::kWgmma && !HasHopper()) continue;
     c.PoisonOutput();
     CUDA_CHECK(PrefillAttentionCuda(args, tiles.get(), tiles.size(), c.longest(), {}, way));
     verdicts.Row(name + (way == PrefillWay::kMma ? "mma" : "wgmma"),
