@@ -25,7 +25,7 @@ trap 'rm -rf "$logs"' EXIT
 # arrival of every lane it reported nothing there. What has any other name in it counts.
 known_handovers() {  # LOG: there are reports, and all are of this kind
   grep -qE 'Race reported' "$1" &&
-    ! grep -E 'Race reported|     and (Read|Write) access' "$1" | grep -qvE 'BulkCopy\(|LoadMatrices\(|PutKey<|PutValue<'
+    ! grep -E 'Race reported|     and (Read|Write) access' "$1" | grep -qvE 'BulkCopy\(|LoadMatrices(Transposed)?\(|PutKey<|PutValue<'
 }
 
 one() {  # TOOL PROGRAM: one line; the status says whether it is clean
