@@ -19,8 +19,8 @@ endif()
 set(PAMIR_WITH_CUDA ON)
 
 # 75: Turing; 80: Ampere and, as their code runs there too, 8.6 and 8.9; 90a: Hopper with its own
-# instructions (wgmma); PTX of 90, not of 80, for newer ones: dependent launches and clusters are
-# chosen by the device's capability, and code for less than 9.0 would not await its predecessor.
+# instructions (wgmma); PTX of 90, not of 80, for newer ones: code for less than 9.0 does not await
+# its predecessor, so its kernels could not be launched before that has ended.
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES "75-real;80-real;90a-real;90-virtual" CACHE STRING "GPU architectures")
 endif()

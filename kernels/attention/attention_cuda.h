@@ -43,8 +43,8 @@ inline constexpr int64_t PaddedHeadDim(int64_t head_dim) { return (head_dim + 15
 // A cache in fp8 holds a token's k (or v) of a head as D numbers in e4m3 and their scale in fp16:
 //   scale = amax / 448, rounded up to fp16; at least 2^-24 and at most kKvFp8ScaleMax, so that 448
 //     times it is finite in fp16; e4m3[d] = k[d] / scale, rounded to nearest in fp32, then in e4m3
-//   read back as e4m3[d] * scale, rounded to fp16: within 2^-4 of k[d], or
-//     else within amax * 2^-18 + 2^-25
+//   read back as e4m3[d] * scale, rounded to fp16: within |k[d]| * 2^-4 and
+//     amax * 2^-18 + 2^-25 on top of that
 // The rest of the arithmetic is that of an fp16 cache with the numbers read back in it, also for a
 // token's own k and v. They depend on that one vector, so bits depend on company as little as ever.
 inline constexpr float kKvFp8ScaleMax = 146.125f;

@@ -22,7 +22,7 @@ struct DecodeCall {
 int LaunchDecode(const DecodeCall& call, int64_t tokens, StreamRef stream);
 
 // Only for devices of 9.0 with code of 90a, and where Has... says so (head_dim 64, 80, 128; splits
-// whose sums fit into shared memory; no fp8).
+// whose sums fit into shared memory). Not for fp8.
 bool HasDecodeHopper(const DecodeCall& call);
 int LaunchDecodeHopper(const DecodeCall& call, int64_t tokens, StreamRef stream);
 

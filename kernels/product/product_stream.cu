@@ -108,7 +108,8 @@ int RingBytes(const GpuProductArgs& a) {
 }
 
 // One block a multiprocessor, with as deep a ring as there is shared memory for: what comes late
-// is then asked for early. Two blocks a multiprocessor, or one and the next kernel's, were slower.
+// is then asked for early. Two blocks a multiprocessor, or one and the next kernel's,
+// were slower for wide models.
 StreamShape ChooseStream(const ProductDevice& d, const GpuProductArgs& a) {
   const Layout l = LayoutOf(a);
   const bool neurons = a.w.order == WeightOrder::kNeurons;

@@ -1,6 +1,7 @@
 #include "bench/engine_bench.h"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -80,6 +81,7 @@ absl::StatusOr<BenchRow> DecodeRow(const EngineBenchOptions& options, const spec
   const int64_t group = report.dummy_density ? SkippedGroup(options.model, plan) : 0;
   const double share = Fc2Share(report.dummy_density.value_or(1), batch, group);
   const double context = first + kWarmUpSteps + (options.steps - 1) / 2.0;  // on average
+  row.context = static_cast<int32_t>(std::lround(context));  // no less than the steps make it
   row.floor_ms = DecodeBytes(options.model, plan, batch, context, share) /
                  report.limits.read_bytes_per_s * 1e3;
   row.tokens_per_s = batch / row.timing.ms * 1e3;

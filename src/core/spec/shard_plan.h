@@ -116,7 +116,7 @@ struct RankBytes {
 RankBytes BytesOfRank(const ModelSpec& model, const ShardPlan& plan, int rank);
 
 // KV bytes of one block on this rank: layers x 2 x block_size x heads x head_dim x element; on a
-// GPU head_dim is padded, but for fp32, and in fp8 each head_dim has its scale.
+// GPU head_dim is padded, but for fp32, and in fp8 a token has a scale for each head.
 int64_t KvBytesPerBlock(const ModelSpec& model, const ShardPlan& plan, int rank);
 
 }  // namespace pamir::spec

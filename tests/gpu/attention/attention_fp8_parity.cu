@@ -42,8 +42,8 @@ void RoundVector(half* values, int count) {
   }
 }
 
-// Vectors of many sizes: token t's k and v times 2^-(t mod 12); a k of zeros, a v with infinities,
-// one so small that its scale is the smallest.
+// Vectors of many sizes: token t's k times 2^-(t mod 3), v times 2^-(t mod 12); a k of zeros, a v
+// with infinities, one so small that its scale is the smallest.
 std::vector<half> Inputs(const AttentionCase& c) {
   std::vector<half> input = c.input();
   const int64_t width = c.width();
