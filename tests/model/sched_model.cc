@@ -16,6 +16,7 @@ SchedModel::SchedModel(uint64_t seed) : random_(seed) {
   options_.max_model_len = random_.Between(4, 60);
   options_.max_waiting = random_.Between(1, 12);
   options_.max_waiting_tokens = random_.Between(5, 150);
+  options_.max_steps_in_flight = random_.Between(1, 3);
   vocab_ = random_.Between(20, 100);
   slots_.resize(options_.max_num_seqs);
   scheduler_ = std::make_unique<sched::Scheduler>(options_);
@@ -30,10 +31,10 @@ SchedModel::SchedModel(uint64_t seed) : random_(seed) {
 void SchedModel::Operate() {
   const int32_t dice = random_.Between(1, 100);
   if (dice <= 40) {
-    in_flight_ ? Done() : Step();
+    in_flight_.empty() ? Step() : Done();
   } else if (dice <= 55) {
-    in_flight_ ? Done() : Step();
-    Step();  // while a step is out: nothing may come
+    in_flight_.empty() ? Step() : Done();
+    Step();  // while steps are out: one ahead of them, or nothing
   } else if (dice <= 80) {
     Arrive();
   } else if (dice <= 85) {
@@ -104,6 +105,9 @@ void SchedModel::Arrive() {
   if (status.ok()) {
     const auto it =
         live_.emplace(arrivals_++, Request{.asked = request, .ids = request.prompt}).first;
+    it->second.longest = static_cast<int32_t>(std::min<int64_t>(
+        int64_t{it->second.prompt()} + request.max_tokens, sched::ContextLimit(options_)));
+    if (request.max_tokens == 0) it->second.longest = it->second.prompt();
     if (request.max_tokens == 0 && (request.prompt.size() == 1 || !request.prompt_logprobs)) {
       ExpectEnd(it, FinishReason::kLength, 0, false);
     }
@@ -163,34 +167,52 @@ void SchedModel::Tick() {
 void SchedModel::Step() {
   last_ = "step";
   const int32_t free_before = scheduler_->Stats().blocks_free;
+  const bool can_be_ahead = BlocksToGrow() <= free_before && HasRows();
   const auto plan = scheduler_->PlanStep();
-  ASSERT_EQ(plan.has_value(), ready_ && !in_flight_ && !live_.empty());
+  const bool ahead = !in_flight_.empty();
+  const bool room = static_cast<int32_t>(in_flight_.size()) < options_.max_steps_in_flight;
+  const bool may = ready_ && room && !live_.empty();
+  ASSERT_EQ(plan.has_value(), may && (!ahead || can_be_ahead));
   if (plan) {
     auto result = rank_->Step(*plan);
     ASSERT_TRUE(result.ok()) << result.status();
-    in_flight_ = *std::move(result);
     CheckPlan(*plan, free_before);
+    Out& out = in_flight_.emplace_back();
+    out.result = *std::move(result);
+    for (const auto& arrival : slots_) {
+      out.admitted.push_back(arrival ? live_.at(*arrival).admitted : 0);
+    }
   }
   CheckState();
+}
+
+// Who had the slot when the step went out, if it has it still.
+SchedModel::Request* SchedModel::OwnerStill(const Out& out, SlotId slot) {
+  const auto arrival = slots_[slot.value];
+  const auto it = arrival ? live_.find(*arrival) : live_.end();
+  if (it == live_.end() || it->second.admitted != out.admitted[slot.value]) return nullptr;
+  return &it->second;
 }
 
 void SchedModel::Done() {
   last_ = "done";
   // Everybody who was sampled for and is still there gets one token.
   tokens_due_ = 0;
-  for (const flow::SampledToken& s : in_flight_->sampled) {
-    const auto arrival = slots_[s.slot.value];
-    if (arrival && live_.contains(*arrival)) ++tokens_due_;
+  const Out out = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  for (const flow::SampledToken& s : out.result.sampled) {
+    Request* request = OwnerStill(out, s.slot);
+    if (request == nullptr) continue;
+    ++tokens_due_;
+    --request->pending;
   }
-  for (const flow::PromptLogprobs& p : in_flight_->prompt_logprobs) {
-    const auto arrival = slots_[p.slot.value];
-    if (!arrival || !live_.contains(*arrival)) continue;
-    Request& request = live_.at(*arrival);
+  for (const flow::PromptLogprobs& p : out.result.prompt_logprobs) {
+    Request* request = OwnerStill(out, p.slot);
+    if (request == nullptr) continue;
     const int32_t end = p.from + static_cast<int32_t>(p.logprobs.size());
-    request.scored = end == request.prompt() - 1;
+    request->scored = end == request->prompt() - 1;
   }
-  ASSERT_TRUE(scheduler_->Apply(flow::StepDone{*in_flight_}).ok());
-  in_flight_.reset();
+  ASSERT_TRUE(scheduler_->Apply(flow::StepDone{out.result}).ok());
   CheckState();
   tokens_due_ = 0;
 }
@@ -200,8 +222,8 @@ void SchedModel::DoneOfAnother() {
   flow::StepResult result;
   if (!stale_.empty()) {
     result = stale_[random_.Between(0, static_cast<int32_t>(stale_.size()) - 1)];
-  } else if (in_flight_) {
-    result = *in_flight_;
+  } else if (!in_flight_.empty()) {
+    result = in_flight_.front().result;
     result.step = StepId(result.step.value + random_.Between(1, 3));
   }
   ASSERT_TRUE(scheduler_->Apply(flow::StepDone{result}).ok());
@@ -211,11 +233,11 @@ void SchedModel::DoneOfAnother() {
 void SchedModel::AllWait() {
   for (auto& [arrival, request] : live_) {
     request.running = false;
-    request.computed = request.blocks = 0;
+    request.computed = request.blocks = request.pending = 0;
   }
   std::fill(slots_.begin(), slots_.end(), std::nullopt);
-  if (in_flight_) stale_.push_back(*in_flight_);
-  in_flight_.reset();
+  for (Out& out : in_flight_) stale_.push_back(std::move(out.result));
+  in_flight_.clear();
 }
 
 void SchedModel::Lost() {
@@ -243,9 +265,9 @@ void SchedModel::Drain() {
   for (int i = 0; !ready_ && i < 1000; ++i) Ready();
   for (int steps = 0; !live_.empty() && !::testing::Test::HasFailure(); ++steps) {
     ASSERT_LT(steps, 20000) << "requests starve";
-    in_flight_ ? Done() : Step();
+    in_flight_.empty() || random_.OneIn(2) ? Step() : Done();
   }
-  if (in_flight_) Done();
+  while (!in_flight_.empty()) Done();
   last_ = "drained";
   const sched::SchedulerStats stats = scheduler_->Stats();
   EXPECT_TRUE(scheduler_->idle());

@@ -3,6 +3,8 @@
 #ifndef PAMIR_TESTS_MODEL_SCHED_MODEL_H_
 #define PAMIR_TESTS_MODEL_SCHED_MODEL_H_
 
+#include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,11 +37,29 @@ class SchedModel {
     bool scored = false;  // all scores have come back: they are not computed again
     SlotId slot;
     int32_t computed = 0, blocks = 0;
+    int32_t pending = 0;    // tokens that are being sampled
+    int32_t longest = 0;    // ids that it may have
+    uint64_t admitted = 0;  // its place in all admissions
 
     int32_t prompt() const { return static_cast<int32_t>(asked.prompt.size()); }
     int32_t length() const { return static_cast<int32_t>(ids.size()); }
+    int32_t coming() const { return length() + pending; }
     int32_t emitted() const { return length() - prompt(); }
-    bool decodes() const { return computed >= prompt() && computed + 1 == length(); }
+    bool decodes() const {
+      return computed >= prompt() && computed + 1 == coming() && coming() < longest;
+    }
+    bool scores() const { return asked.prompt_logprobs && !scored && computed < prompt() - 1; }
+    // Where its next chunk ends; `computed` where it has none.
+    int32_t ChunkEnd() const {
+      if (scores()) return prompt() - 1;
+      if (decodes() || longest == prompt()) return computed;
+      return std::max(computed, computed < prompt() ? prompt() : length());
+    }
+  };
+  // A step that is out, and who had the slots.
+  struct Out {
+    flow::StepResult result;
+    std::vector<uint64_t> admitted;  // by slot; 0: nobody
   };
   using Live = std::map<uint64_t, Request>;  // by arrival: the model of first come first served
 
@@ -67,6 +87,8 @@ class SchedModel {
   void CheckRows(const flow::StepPlan& plan);
   void CheckHeadOfQueue(int32_t tokens_left);
   int32_t BlocksToGrow() const;
+  bool HasRows() const;
+  Request* OwnerStill(const Out& out, SlotId slot);
   void TakeEvents();
   void CheckToken(Request& request, const flow::TokenEvent& event);
   FinishReason ExpectedFinish(const Request& request) const;
@@ -83,7 +105,8 @@ class SchedModel {
   Live live_;                                   // accepted, not finished
   std::map<uint64_t, flow::TokenEvent> ends_;   // ends without a token that must come now
   std::vector<std::optional<uint64_t>> slots_;  // by slot, as the ranks have it: arrival
-  std::optional<flow::StepResult> in_flight_;
+  std::deque<Out> in_flight_;
+  uint64_t admissions_ = 0;
   std::vector<flow::StepResult> stale_;  // of lost epochs
   size_t tokens_due_ = 0;                // token events that this StepDone must give
   bool ready_ = false;

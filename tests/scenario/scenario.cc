@@ -127,8 +127,12 @@ std::vector<std::string> Scenario::Run(const Command& c) {
   } else if (c.name == "tick") {
     Apply(flow::Tick{absl::FromUnixSeconds(c.Number(0, 0))}, &out);
   } else if (c.name == "lost") {
+    if (!out_.empty()) last_ = out_.back();
+    out_.clear();
     Apply(flow::WorkerLost{0, "scenario"}, &out);
   } else if (c.name == "ready") {
+    if (!out_.empty()) last_ = out_.back();
+    out_.clear();
     Apply(flow::WorkerReady{Epoch(c.Number(0, 1))}, &out);
   } else if (c.name == "stats") {
     PrintStats(&out);
@@ -148,6 +152,7 @@ void Scenario::SetOptions(const Command& c) {
   o.max_waiting = c.Value("waiting", 100);
   o.max_waiting_tokens = c.Value("waiting_tokens", 1000);
   o.eos = c.Value("eos", 2);
+  o.max_steps_in_flight = c.Value("in_flight", 1);
   scheduler_ = std::make_unique<sched::Scheduler>(o);
   rank_ = std::make_unique<FakeRank>(
       FakeRankOptions{.block_size = o.block_size,
@@ -183,17 +188,20 @@ void Scenario::Step(Lines* out) {
   if (const auto judged = rank_->Step(*plan); !judged.ok()) {
     out->push_back(absl::StrCat("  error: ", std::string(judged.status().message())));
   }
-  plan_ = std::move(plan);
+  out_.push_back(*std::move(plan));
 }
 
 void Scenario::Done(const Command& c, Lines* out) {
-  if (!plan_) {
+  const bool as_planned = !c.values.contains("epoch") && !c.values.contains("step");
+  if (!out_.empty()) last_ = out_.front();
+  if (!out_.empty() && as_planned) out_.pop_front();
+  if (!last_) {
     out->push_back("  error: no step was planned");
     return;
   }
-  flow::StepResult result = MakeResult(*plan_, c);
-  result.epoch = Epoch(c.Value("epoch", plan_->epoch.value));
-  result.step = StepId(c.Value("step", plan_->step.value));
+  flow::StepResult result = MakeResult(*last_, c);
+  result.epoch = Epoch(c.Value("epoch", last_->epoch.value));
+  result.step = StepId(c.Value("step", last_->step.value));
   Apply(flow::StepDone{std::move(result)}, out);
 }
 
@@ -201,7 +209,7 @@ void Scenario::Drain(Lines* out) {
   for (int steps = 0; steps < 1000; ++steps) {
     Lines ignored;
     Step(&ignored);
-    if (ignored.front() == "  no plan") return;
+    if (ignored.front() == "  no plan" && out_.empty()) return;
     if (ignored.back().rfind("  error", 0) == 0) out->push_back(ignored.back());
     Done(Command{}, out);
   }

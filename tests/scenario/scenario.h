@@ -3,6 +3,7 @@
 #ifndef PAMIR_TESTS_SCENARIO_SCENARIO_H_
 #define PAMIR_TESTS_SCENARIO_SCENARIO_H_
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,7 +46,8 @@ class Scenario {
 
   std::unique_ptr<sched::Scheduler> scheduler_;
   std::unique_ptr<FakeRank> rank_;      // judges the plans; its tokens are not used
-  std::optional<flow::StepPlan> plan_;  // the last one
+  std::deque<flow::StepPlan> out_;      // plans that wait for a result
+  std::optional<flow::StepPlan> last_;  // that had one, or will have none
 };
 
 }  // namespace pamir::testing

@@ -31,6 +31,9 @@ struct CoordinatorOptions {
   bool spin = true;  // wait for a step's answer without sleeping, for up to 50 microseconds
 };
 
+// The next step waits at the ranks before the last one has come back.
+inline constexpr int32_t kStepsInFlight = 2;
+
 // The scheduler's queue has more room than the door gives out, so that what was taken always fits,
 // also when running requests go back to the queue.
 inline sched::SchedulerOptions SchedulerOptionsOf(const CoordinatorOptions& options) {
@@ -43,6 +46,7 @@ inline sched::SchedulerOptions SchedulerOptionsOf(const CoordinatorOptions& opti
           .max_waiting = options.max_waiting + limits.max_num_seqs,
           .max_waiting_tokens =
               options.max_waiting_tokens + int64_t{limits.max_num_seqs} * limits.max_model_len,
+          .max_steps_in_flight = kStepsInFlight,
           .eos = options.load.model.eos};
 }
 

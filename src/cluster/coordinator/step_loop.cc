@@ -41,11 +41,11 @@ absl::Status StepLoop::OnResult(int rank, flow::StepResult result) {
 
 void StepLoop::Proceed(absl::Time now) {
   DeliverEvents();
-  if (!links_in_epoch_.empty() && tracker_.CanSend()) {
-    if (std::optional<flow::StepPlan> plan = scheduler_.PlanStep()) {
-      tracker_.Sent(plan->step, now);
-      links_->SendToAll(links_in_epoch_, *std::move(plan));
-    }
+  while (!links_in_epoch_.empty() && tracker_.CanSend()) {
+    std::optional<flow::StepPlan> plan = scheduler_.PlanStep();
+    if (!plan) break;
+    tracker_.Sent(plan->step, now);
+    links_->SendToAll(links_in_epoch_, *std::move(plan));
   }
   const sched::SchedulerStats stats = scheduler_.Stats();
   admission_->SetWaiting(stats.waiting, stats.waiting_tokens);

@@ -39,7 +39,7 @@ class StepLoop {
   // Not OK: the rank is broken. Results of another epoch are dropped.
   absl::Status OnResult(int rank, flow::StepResult result);
 
-  // Hands out what happened and sends the next step, if there is one to send.
+  // Hands out what happened and sends the next steps, if there are any to send.
   void Proceed(absl::Time now);
 
   // A rank that owes an answer to a step sent before `since`.

@@ -1,5 +1,6 @@
 // A step comes back: tokens are appended to the ledger, and sequences end.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/sched/scheduler.h"
@@ -25,9 +26,9 @@ absl::Status Misfit(const flow::StepResult& result, const std::string& what) {
 }  // namespace
 
 // A result comes from another process: it is checked wholly before anything of it is applied.
-absl::Status Scheduler::CheckResult(const flow::StepResult& result) const {
+absl::Status Scheduler::CheckResult(const flow::StepResult& result, const StepOut& step) const {
   size_t sampled = 0, scored = 0;
-  for (const flow::Row& row : rows_in_flight_) {
+  for (const auto& [row, admission] : step.rows) {
     if (row.wants == flow::RowWants::kSample) {
       if (sampled == result.sampled.size()) return Misfit(result, "a sampled token is missing");
       const flow::SampledToken& s = result.sampled[sampled++];
@@ -53,17 +54,19 @@ absl::Status Scheduler::CheckResult(const flow::StepResult& result) const {
 }
 
 absl::Status Scheduler::OnStepDone(const flow::StepResult& result) {
-  if (!in_flight_ || result.epoch != epoch_ || result.step != step_) return absl::OkStatus();
-  if (absl::Status status = CheckResult(result); !status.ok()) return status;
-  in_flight_ = false;
+  if (in_flight_.empty() || result.epoch != epoch_ || result.step != in_flight_.front().step) {
+    return absl::OkStatus();
+  }
+  if (absl::Status status = CheckResult(result, in_flight_.front()); !status.ok()) return status;
+  const StepOut step = std::move(in_flight_.front());
+  in_flight_.pop_front();
   auto sampled = result.sampled.begin();
   auto scored = result.prompt_logprobs.begin();
   events_.reserve(events_.size() + result.sampled.size() + result.prompt_logprobs.size());
-  for (const flow::Row& row : rows_in_flight_) {
-    // Null: cancelled or stopped meanwhile. Nobody else can have the slot: it is given only by
-    // PlanStep, which waits for this result.
+  for (const auto& [row, admission] : step.rows) {
+    // Gone: it was cancelled or stopped, or ended with the step before; the slot may be another's.
     Sequence* sequence = slots_[row.slot.value];
-    if (sequence != nullptr) sequence->computed = row.from + row.count;
+    if (sequence != nullptr && sequence->admission != admission) sequence = nullptr;
     if (row.wants == flow::RowWants::kSample) {
       const flow::SampledToken& token = *sampled++;
       if (sequence != nullptr) OnSampled(sequence, token);
@@ -77,6 +80,7 @@ absl::Status Scheduler::OnStepDone(const flow::StepResult& result) {
 
 void Scheduler::OnSampled(Sequence* sequence, const flow::SampledToken& sampled) {
   sequence->ids.push_back(sampled.token);
+  --sequence->pending;
   ++tokens_;
   flow::TokenEvent event{.id = sequence->id,
                          .index = sequence->emitted() - 1,

@@ -32,21 +32,35 @@ struct Sequence {
   // Log-probabilities of prompt[1 ..], as far as they have come back; kept once complete.
   std::vector<float> prompt_logprobs;
 
-  // What the ranks hold of it; nothing while it waits.
+  // What the ranks hold of it, with the steps in flight; nothing while it waits.
   SlotId slot{-1};
-  int32_t computed = 0;  // positions 0 .. computed - 1 are in the KV cache
+  uint64_t admission = 0;  // grows with each: a slot's next user has another
+  int32_t computed = 0;    // positions 0 .. computed - 1 are in the KV cache
+  int32_t pending = 0;     // tokens that are being sampled
   std::vector<BlockId> blocks;
 
   bool running() const { return slot.value >= 0; }
   int32_t length() const { return static_cast<int32_t>(ids.size()); }
+  // With what is being sampled. It may turn out less, where one of these ids ends the stream.
+  int32_t coming_length() const { return length() + pending; }
   int32_t emitted() const { return length() - prompt_length; }
   bool generates() const { return max_length > prompt_length; }
-  // The prompt is still to be scored, from position `computed` on.
+  // Scores of the prompt have not come back.
   bool scoring() const {
     return score && static_cast<int32_t>(prompt_logprobs.size()) < prompt_length - 1;
   }
   // Its next row is one emitted token.
-  bool decodes() const { return computed >= prompt_length && computed + 1 == length(); }
+  bool decodes() const {
+    return computed >= prompt_length && computed + 1 == coming_length() &&
+           coming_length() < max_length;
+  }
+  // Positions that its next rows compute, from `computed` on: of prompts that are scored, of
+  // prompts, of emitted ids that are replayed. What decodes has none.
+  int32_t chunk_end() const {
+    if (scoring() && computed < prompt_length - 1) return prompt_length - 1;
+    if (!generates() || computed >= coming_length() || decodes()) return computed;
+    return computed < prompt_length ? prompt_length : length();
+  }
   // Positions to compute before the next token can be sampled. A prompt that is only scored does
   // not need its last id in the cache.
   int32_t target() const { return generates() ? length() : prompt_length - 1; }

@@ -16,7 +16,8 @@ absl::Status CheckOptions(const SchedulerOptions& o) {
       {"max_num_batched_tokens", o.max_num_batched_tokens},
       {"max_model_len", o.max_model_len},
       {"max_waiting", o.max_waiting},
-      {"max_waiting_tokens", o.max_waiting_tokens}};
+      {"max_waiting_tokens", o.max_waiting_tokens},
+      {"max_steps_in_flight", o.max_steps_in_flight}};
   for (const auto& [name, value] : fields) {
     if (value < 1) {
       return absl::InvalidArgumentError(

@@ -18,7 +18,8 @@ struct SchedulerOptions {
   int32_t max_waiting = 1024;             // requests in the waiting queue
   // Ids in the waiting queue, all requests together. One request alone is always let in.
   int64_t max_waiting_tokens = int64_t{1} << 22;
-  TokenId eos = 2;  // ends a stream unless ignore_eos; -1: the model has none
+  int32_t max_steps_in_flight = 1;  // 2: the next step is planned while one is computed
+  TokenId eos = 2;                  // ends a stream unless ignore_eos; -1: the model has none
 };
 
 // INVALID_ARGUMENT names the field that is not positive.

@@ -163,7 +163,7 @@ void Scheduler::SendRunningBackToQueue() {
     PushWaiting(last, /*front=*/true);
   }
   releases_.clear();
-  in_flight_ = false;
+  in_flight_.clear();
 }
 
 void Scheduler::PushWaiting(Sequence* sequence, bool front) {
@@ -188,7 +188,7 @@ void Scheduler::GiveUpSlot(Sequence* sequence) {
   free_slots_.push_back(sequence->slot);
   releases_.push_back(sequence->slot);
   sequence->slot = SlotId(-1);
-  sequence->computed = 0;
+  sequence->computed = sequence->pending = 0;
   if (sequence->scoring()) sequence->prompt_logprobs.clear();
 }
 
@@ -219,7 +219,7 @@ std::vector<flow::TokenEvent> Scheduler::TakeEvents() { return std::exchange(eve
 
 SchedulerStats Scheduler::Stats() const {
   return {.ready = ready_,
-          .in_flight = in_flight_,
+          .in_flight = !in_flight_.empty(),
           .epoch = epoch_,
           .steps = steps_,
           .running = static_cast<int32_t>(running_.size()),

@@ -11,7 +11,9 @@
 // decoding sequence needs a block and none is free, the latest arrival gives up its blocks and goes
 // back to the head of the waiting queue (preemption by recomputing).
 //
-// One step is in flight at a time.
+// Up to max_steps_in_flight steps are out. A step is planned ahead of another's result as if no
+// stream ended with it: rows of those that did are computed for nothing, and what they give is
+// dropped. Planning ahead preempts nobody: where blocks are short, it waits for the result.
 #ifndef PAMIR_CORE_SCHED_SCHEDULER_H_
 #define PAMIR_CORE_SCHED_SCHEDULER_H_
 
@@ -35,7 +37,7 @@ namespace pamir::sched {
 
 struct SchedulerStats {
   bool ready = false;      // an epoch of ranks is there
-  bool in_flight = false;  // a step is out
+  bool in_flight = false;  // at least one step is out
   Epoch epoch;             // 0 before the first WorkerReady
   uint64_t steps = 0;      // planned, all epochs together
   int32_t running = 0, waiting = 0, max_running = 0, max_waiting = 0;
@@ -66,8 +68,8 @@ class Scheduler {
 
   // Applies any event. Not OK:
   // - Arrive: as above;
-  // - StepDone: INTERNAL where the result does not fit the step that is out (a broken rank; nothing
-  //   was applied: treat the rank as lost). A result of another epoch or step is dropped: OK.
+  // - StepDone: INTERNAL where the result does not fit the oldest step that is out (a broken rank;
+  //   nothing was applied: treat the rank as lost). One of another epoch or step is dropped: OK.
   // All other events are always OK; those for unknown (finished) ids are ignored.
   //
   // Cancel, Stop and Tick end a request at once: its last event is there for TakeEvents, its slot
@@ -77,7 +79,8 @@ class Scheduler {
   // A WorkerReady of an epoch that is not larger is ignored.
   absl::Status Apply(flow::Event event);
 
-  // The next step, or nothing: a step is out, no ranks are ready, or there are no rows to compute.
+  // The next step, or nothing: enough steps are out, no ranks are ready, or there are no rows to
+  // compute (before the results of what is out).
   // Releases are carried by the next plan that has rows (they come first in it, so that it may use
   // the same slots and blocks again); no plan is made for them alone.
   std::optional<flow::StepPlan> PlanStep();
@@ -91,6 +94,15 @@ class Scheduler {
   int32_t context_limit() const { return context_limit_; }  // ids of a sequence
 
  private:
+  struct RowOut {
+    flow::Row row;
+    uint64_t admission = 0;  // whose; nobody's any more where the slot has another
+  };
+  struct StepOut {
+    StepId step;
+    std::vector<RowOut> rows;
+  };
+
   // scheduler.cc: requests come and go.
   absl::Status CheckRequest(const flow::TokenRequest& request) const;
   absl::Status CheckQueue(const flow::TokenRequest& request) const;
@@ -106,17 +118,19 @@ class Scheduler {
 
   // apply_result.cc: a step comes back.
   absl::Status OnStepDone(const flow::StepResult& result);
-  absl::Status CheckResult(const flow::StepResult& result) const;
+  absl::Status CheckResult(const flow::StepResult& result, const StepOut& step) const;
   void OnSampled(Sequence* sequence, const flow::SampledToken& sampled);
   void OnPromptLogprobs(Sequence* sequence, const flow::PromptLogprobs& scored);
 
   // plan_step.cc: a step goes out.
+  bool CanPlanAhead() const;
+  void Remember(const flow::StepPlan& plan);
   void PlanDecodeRows(flow::StepPlan* plan);
   bool GrowTable(Sequence* sequence, flow::StepPlan* plan);
   void PlanChunks(flow::StepPlan* plan);
   void AdmitWaiting(flow::StepPlan* plan);
   void Admit(Sequence* sequence, flow::StepPlan* plan);
-  void PlanChunk(const Sequence& sequence, flow::StepPlan* plan);
+  void PlanChunk(Sequence* sequence, flow::StepPlan* plan);
   void PreemptLatest();
 
   const SchedulerOptions options_;
@@ -135,14 +149,13 @@ class Scheduler {
   std::vector<SlotId> releases_;    // for the next plan
 
   bool ready_ = false;
-  bool in_flight_ = false;
   Epoch epoch_;
-  StepId step_;  // of the step that is out, or was last
-  std::vector<flow::Row> rows_in_flight_;
-  int32_t budget_ = 0;  // tokens left in the step being planned
+  StepId step_;                    // planned last
+  std::deque<StepOut> in_flight_;  // the oldest first
+  int32_t budget_ = 0;             // tokens left in the step being planned
 
   std::vector<flow::TokenEvent> events_;
-  uint64_t arrivals_ = 0, steps_ = 0, finished_ = 0, tokens_ = 0, preemptions_ = 0;
+  uint64_t arrivals_ = 0, admissions_ = 0, steps_ = 0, finished_ = 0, tokens_ = 0, preemptions_ = 0;
 };
 
 }  // namespace pamir::sched

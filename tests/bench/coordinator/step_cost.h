@@ -4,6 +4,7 @@
 #ifndef PAMIR_TESTS_BENCH_COORDINATOR_STEP_COST_H_
 #define PAMIR_TESTS_BENCH_COORDINATOR_STEP_COST_H_
 
+#include <deque>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -14,7 +15,7 @@
 
 namespace pamir::bench {
 
-// Serialises as the real links do and keeps the last plan.
+// Serialises as the real links do and keeps the plans that wait for an answer.
 class EncodingLinks final : public wire::Links {
  public:
   void Send(wire::LinkId, const wire::ToWorker& message) override { Keep(message); }
@@ -23,7 +24,7 @@ class EncodingLinks final : public wire::Links {
   }
   void Close(wire::LinkId, const absl::Status&) override {}
 
-  flow::StepPlan plan;
+  std::deque<flow::StepPlan> out;
   uint64_t plans = 0;
   size_t plan_bytes = 0;
 
@@ -31,7 +32,7 @@ class EncodingLinks final : public wire::Links {
   void Keep(const wire::ToWorker& message) {
     const wire::Frame frame = wire::Encode(message);
     if (const auto* step = std::get_if<flow::StepPlan>(&message)) {
-      plan = *step;
+      out.push_back(*step);
       plan_bytes = frame->size();
       ++plans;
     }
@@ -75,7 +76,9 @@ class StepCost {
 
   // One step: all ranks answer, the next plan goes out. False: the requests have come to their end.
   bool Step() {
-    const flow::StepPlan plan = links_.plan;
+    if (links_.out.empty()) return false;
+    const flow::StepPlan plan = std::move(links_.out.front());
+    links_.out.pop_front();
     const uint64_t plans = links_.plans;
     flow::StepResult empty{.epoch = plan.epoch, .step = plan.step};
     flow::StepResult result = empty;
